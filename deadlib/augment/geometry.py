@@ -1,0 +1,223 @@
+"""Augmentations that move pixels. However many stand in a row, images are read once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+from itertools import groupby
+from typing import Any, ClassVar
+
+from keras import ops
+from pydantic import Field
+
+from deadlib.augment.base import Augmentation, CommonSettings, PositiveRange
+from deadlib.augment.randomness import chance, log_uniform, per_image, uniform
+from deadlib.augment.sampling import pixel_grid, sample
+from deadlib.errors import RecipeError
+
+
+class Geometric(Augmentation):
+    """An augmentation that says where each pixel is read from.
+
+    `interpolates` is False where whole-numbered coordinates stay whole-numbered.
+    """
+
+    interpolates: ClassVar[bool] = True
+
+    def call(self, images: Any, seed: Any) -> Any:
+        seeds = per_image(seed, ops.shape(images)[0])
+        return move(images, [(self, seeds)])
+
+    def source(self, coordinates: Any, seeds: Any, size_px: tuple[int, int]) -> Any:
+        """Where the values at coordinates come from: (B or 1, h, w, 2) to (B, h, w, 2).
+
+        size_px: rows and columns of the image before this augmentation. Images that their gate
+        leaves alone keep their coordinates.
+        """
+        raise NotImplementedError
+
+
+class Affine(Geometric):
+    """A geometric augmentation that is an affine map, which costs nothing more per pixel."""
+
+    def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        """From coordinates to where their values come from: (B, 2, 3), rows before columns."""
+        raise NotImplementedError
+
+    def gated_matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        """`matrix` for the images that are changed, the identity for the others."""
+        changed = ops.reshape(self.gate(seeds), (-1, 1, 1))
+        return ops.where(changed, self.matrix(seeds, size_px), _identity())
+
+
+def move(
+    images: Any,
+    steps: Sequence[tuple[Geometric, Any]],
+    output_px: tuple[int, int] | None = None,
+) -> Any:
+    """Apply geometric steps, each with its seeds (B, 2), in this order and in one reading.
+
+    Returns (B, *output_px, C); by default the size stays.
+    """
+    size_px = images.shape[1:3]
+    output_px = output_px or size_px
+    coordinates: Any = pixel_grid(*output_px)
+    # What was done last is undone first: from the result back to the image.
+    framed = [
+        (step, seeds, size_px if isinstance(step, RandomCrop) else output_px)
+        for step, seeds in reversed(steps)
+    ]
+    for affine, run in groupby(framed, key=lambda entry: isinstance(entry[0], Affine)):
+        if affine:
+            # One matrix for the whole run: as functions of pixels, XLA would compute the steps
+            # again for each use of each coordinate.
+            matrices = [step.gated_matrix(seeds, frame_px) for step, seeds, frame_px in run]
+            coordinates = _transformed(coordinates, reduce(_then, matrices))
+        else:
+            for step, seeds, frame_px in run:
+                coordinates = step.source(coordinates, seeds, frame_px)
+    return sample(images, coordinates, any(step.interpolates for step, _ in steps))
+
+
+class RandomCrop(Affine):
+    """A window anywhere in the image. Used for input.fit: crop, not named in recipes."""
+
+    interpolates = False
+
+    class Settings(CommonSettings):
+        size_px: tuple[int, int]
+
+    def call(self, images: Any, seed: Any) -> Any:
+        seeds = per_image(seed, ops.shape(images)[0])
+        return move(images, [(self, seeds)], self.settings.size_px)
+
+    def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        offsets = []
+        for axis, (size, window) in enumerate(zip(size_px, self.settings.size_px, strict=True)):
+            if window > size:
+                raise RecipeError(
+                    f"input.size_px: a crop of {self.settings.size_px} px does not fit images of "
+                    f"{tuple(size_px)} px; give a smaller size_px or input.fit: resize"
+                )
+            offsets.append(ops.floor(uniform(seeds, axis + 1) * (size - window + 1)))
+        return _translation(*offsets)
+
+
+class Flip(Affine):
+    """Mirror left-right and top-bottom, each with the probability."""
+
+    interpolates = False
+
+    class Settings(CommonSettings):
+        probability: float = Field(0.5, ge=0, le=1, description="of each mirroring")
+        horizontal: bool = Field(True, description="mirror left and right")
+        vertical: bool = Field(True, description="mirror top and bottom")
+
+    def gate(self, seeds: Any) -> Any:
+        return chance(seeds, 0, 1.0)
+
+    def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        signs = []
+        for axis, enabled in enumerate((self.settings.vertical, self.settings.horizontal)):
+            mirrored = chance(seeds, axis + 1, self.settings.probability if enabled else 0.0)
+            signs.append(1 - 2 * ops.cast(mirrored, "float32"))
+        zero = ops.zeros_like(signs[0])
+        return _about_centre([signs[0], zero], [zero, signs[1]], size_px)
+
+
+class QuarterTurn(Affine):
+    """Turn by 0, 90, 180 or 270 degrees, all alike. Square images only."""
+
+    interpolates = False
+
+    def check_size(self, size_px: tuple[int, int]) -> None:
+        if size_px[0] != size_px[1]:
+            raise RecipeError(
+                f"quarter_turn needs square images, these are {size_px[0]} x {size_px[1]} px; "
+                "use flip, or rotate with degrees"
+            )
+
+    def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        self.check_size(size_px)
+        turns = ops.floor(4 * uniform(seeds, 1))
+        # Whole numbers, because cos(pi / 2) in floating point is not 0.
+        return _rotation(ops.abs(turns - 2) - 1, 1 - ops.abs(turns - 1), size_px)
+
+
+class Rotate(Affine):
+    """Turn by any angle about the centre; corners are filled by reflection."""
+
+    class Settings(CommonSettings):
+        degrees: float = Field(180.0, ge=0, le=180, description="the largest angle, either way")
+
+    def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        largest = math.radians(self.settings.degrees)
+        angle = uniform(seeds, 1, (), -largest, largest)
+        return _rotation(ops.cos(angle), ops.sin(angle), size_px)
+
+
+class Zoom(Affine):
+    """Magnify about the centre: cells of another size or another magnification."""
+
+    class Settings(CommonSettings):
+        factor: PositiveRange = Field((0.8, 1.25), description="above 1 magnifies; log-uniform")
+
+    def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        step = 1 / log_uniform(seeds, 1, *self.settings.factor)
+        zero = ops.zeros_like(step)
+        return _about_centre([step, zero], [zero, step], size_px)
+
+
+class Shift(Affine):
+    """Move by a fraction of pixels in both directions; edges are filled by reflection."""
+
+    class Settings(CommonSettings):
+        distance_px: float = Field(4.0, ge=0, description="the largest distance along each axis")
+
+    def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        distance = self.settings.distance_px
+        return _translation(
+            uniform(seeds, 1, (), -distance, distance), uniform(seeds, 2, (), -distance, distance)
+        )
+
+
+def _transformed(coordinates: Any, matrix: Any) -> Any:
+    """Coordinates (B or 1, h, w, 2) through matrices (B, 2, 3): (B, h, w, 2).
+
+    Written out, because a matrix product may round to ten bits on a GPU.
+    """
+    row, column = coordinates[..., 0], coordinates[..., 1]
+    linear = [[matrix[:, i, j, None, None] for j in range(3)] for i in range(2)]
+    return ops.stack([a * row + b * column + shift for a, b, shift in linear], axis=-1)
+
+
+def _then(first: Any, second: Any) -> Any:
+    """The matrix of coordinates going through `first`, then `second`: (B, 2, 3)."""
+    product = ops.sum(second[:, :, :2, None] * first[:, None], axis=2)
+    return ops.concatenate([product[:, :, :2], product[:, :, 2:] + second[:, :, 2:]], axis=2)
+
+
+def _identity() -> Any:
+    return ops.convert_to_tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], dtype="float32")
+
+
+def _translation(rows: Any, columns: Any) -> Any:
+    """Matrices that add (B,) rows and columns."""
+    shift = ops.stack([rows, columns], axis=-1)[:, :, None]
+    return _identity() + ops.pad(shift, [(0, 0), (0, 0), (2, 0)])
+
+
+def _rotation(cosine: Any, sine: Any, size_px: tuple[int, int]) -> Any:
+    """Matrices that turn about the centre, for (B,) cosines and sines."""
+    return _about_centre([cosine, -sine], [sine, cosine], size_px)
+
+
+def _about_centre(row: Sequence[Any], column: Sequence[Any], size_px: tuple[int, int]) -> Any:
+    """The linear map with these rows of (B,) numbers, keeping the image's centre in place."""
+    centre = [(size - 1) / 2 for size in size_px]
+    lines = [
+        [a, b, home - a * centre[0] - b * centre[1]]
+        for (a, b), home in zip((row, column), centre, strict=True)
+    ]
+    return ops.stack([ops.stack(line, axis=-1) for line in lines], axis=1)

@@ -1,0 +1,71 @@
+"""Reading images at fractional coordinates: the one gather of all geometry.
+
+Coordinates are (row, column) in pixels, pixel centres at whole numbers. Outside the image they
+are reflected about the outermost pixels' centres.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+
+def pixel_grid(height_px: int, width_px: int) -> np.ndarray:
+    """The coordinates of every pixel, (1, H, W, 2) float32, on the host."""
+    rows, columns = np.meshgrid(np.arange(height_px), np.arange(width_px), indexing="ij")
+    return np.stack([rows, columns], axis=-1)[None].astype(np.float32)
+
+
+def sample(images: Any, coordinates: Any, interpolate: bool = True) -> Any:
+    """Images at coordinates: (B, H, W, C) and (B, h, w, 2) to (B, h, w, C), bilinear.
+
+    With interpolate=False the coordinates must be whole numbers and pixels are copied. A host
+    array as coordinates is the pixel grid itself: nothing has moved and `images` come back.
+    """
+    if isinstance(coordinates, np.ndarray):
+        return images
+    height, width = images.shape[1:3]
+    row = _reflect(coordinates[..., 0], height)
+    column = _reflect(coordinates[..., 1], width)
+    if not interpolate:
+        return _gather(images, row, column)
+    top, left = ops.floor(row), ops.floor(column)
+    upper_left, upper_right, lower_left, lower_right = ops.split(
+        _gather(_neighbourhoods(images), top, left), 4, axis=-1
+    )
+    down, right = (row - top)[..., None], (column - left)[..., None]
+    upper = upper_left + right * (upper_right - upper_left)
+    lower = lower_left + right * (lower_right - lower_left)
+    return upper + down * (lower - upper)
+
+
+def _reflect(position: Any, size: int) -> Any:
+    """Positions folded into [0, size - 1]."""
+    period = max(2 * (size - 1), 1)
+    folded = ops.mod(ops.abs(position), float(period))
+    return ops.minimum(ops.minimum(folded, period - folded), float(size - 1))
+
+
+def _neighbourhoods(images: Any) -> Any:
+    """Each pixel with its right, lower and lower right neighbours: (B, H, W, 4C)."""
+    height, width = images.shape[1:3]
+    wider = ops.concatenate([images, images[:, :, -1:]], axis=2)
+    padded = ops.concatenate([wider, wider[:, -1:]], axis=1)
+    corners = [
+        padded[:, down : down + height, right : right + width]
+        for down in (0, 1)
+        for right in (0, 1)
+    ]
+    return ops.concatenate(corners, axis=-1)
+
+
+def _gather(images: Any, row: Any, column: Any) -> Any:
+    """Pixels at whole-numbered positions (B, h, w): (B, h, w, C)."""
+    height, width, channels = images.shape[1:4]
+    batch = ops.shape(images)[0]
+    image = ops.reshape(ops.arange(batch, dtype="int32"), (-1, 1, 1)) * (height * width)
+    index = image + ops.cast(row, "int32") * width + ops.cast(column, "int32")
+    pixels = ops.take(ops.reshape(images, (-1, channels)), ops.reshape(index, (-1,)), axis=0)
+    return ops.reshape(pixels, (-1, *row.shape[1:], channels))

@@ -1,0 +1,55 @@
+"""`deadlib VERB`: every command under one name. A verb's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from deadlib._version import __version__
+
+VERBS = {
+    "simulate": "make images of living and dying cells whose truth is known",
+    "convert": "turn a folder of images into a dataset",
+    "inspect": "say what a dataset holds, and draw it",
+    "train": "train a model by a recipe",
+    "predict": "apply a run to a dataset or to new images",
+    "evaluate": "turn predictions into an honest report",
+    "explain": "draw what the model looked at",
+    "export": "write a SavedModel for TensorFlow Serving",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when asked for, so that `--help` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"deadlib.cli.{cmd_name}").main
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands, in the order of use"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="deadlib")
+def main() -> None:
+    """Are these cells dying, how, and how sure are we?
+
+    \b
+    deadlib simulate phase images
+    deadlib convert images dataset --table images/images.csv
+    deadlib train configs/quickstart.yaml --run run
+    deadlib predict run dataset
+    deadlib evaluate run/predictions.parquet
+    """
+
+
+if __name__ == "__main__":
+    main()

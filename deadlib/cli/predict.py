@@ -1,0 +1,107 @@
+"""`deadlib-predict`: apply a run to a dataset or to new images."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deadlib.cli import terminal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_LABEL = "without a label"
+
+
+@click.command(cls=terminal.Command, name="predict")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("input", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The table to write.  [default: RUN/predictions.parquet]",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["auto", "all", "train", "validation", "test"]),
+    default="auto",
+    help="auto: test of the dataset that the run was trained on, everything of any other.",
+)
+@click.option("--batch", type=click.IntRange(min=1), default=64, help="Images at a time.")
+def main(run: Path, input: Path, out: Path | None, split: str, batch: int) -> None:
+    """Apply the run RUN to INPUT and write one row per image.
+
+    INPUT is a dataset, or a folder of new images in the form of those that the run was trained on:
+    it is converted first, in the same way, beside the table. Labels may be missing.
+
+    The table holds, for each image, the class predicted, the probability of each class, the
+    network's embedding, and everything known of the image. It is Parquet:
+    pandas.read_parquet("predictions.parquet").
+
+    \b
+    deadlib-predict runs/first dataset
+    deadlib-predict runs/first new-images --out monday.parquet
+    """
+    from deadlib.runs import LOG, Run
+
+    opened = Run.open(run)
+    out = out or run / "predictions.parquet"
+    log = run / LOG if os.access(run, os.W_OK) else None
+    with terminal.native_output_to(log), terminal.progress() as progress:
+        from deadlib.inference import predict
+
+        predict(
+            opened,
+            input,
+            out,
+            split=split,
+            batch=batch,
+            command=_command(),
+            progress=progress,
+            warn=terminal.warn,
+        )
+    _report(out)
+
+
+def _report(out: Path) -> None:
+    import pandas as pd
+
+    from deadlib.inference import read_metadata
+
+    metadata = read_metadata(out)
+    frame = pd.read_parquet(out, columns=["label", "predicted"])
+    terminal.show(_counts(frame, metadata["classes"]))
+    terminal.show(
+        f"{len(frame)} images ({metadata['predicted_split']}) of {metadata['dataset']}: {out}"
+    )
+    if frame["label"].notna().any():
+        terminal.note(f"next: deadlib-evaluate {shlex.quote(str(out))}")
+
+
+def _counts(frame: pd.DataFrame, classes: list[str]) -> Any:
+    """Images by label (rows) and predicted class (columns)."""
+    from rich.table import Table
+
+    table = Table(title="images by label and prediction")
+    table.add_column("label")
+    for name in classes:
+        table.add_column(f"predicted {name}", justify="right")
+    labels = frame["label"].fillna(NO_LABEL)
+    for label in [*classes, NO_LABEL]:
+        predicted = frame.loc[labels == label, "predicted"]
+        if len(predicted):
+            table.add_row(label, *(str(int((predicted == name).sum())) for name in classes))
+    return table
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

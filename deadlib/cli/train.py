@@ -1,0 +1,139 @@
+"""deadlib-train: a recipe becomes a run directory."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deadlib.cli import terminal
+
+if TYPE_CHECKING:
+    from deadlib.recipe import Recipe
+    from deadlib.runs import Run
+
+
+@click.command(cls=terminal.Command)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(path_type=Path),
+    help="Run directory to write.  [default: runs/ and the recipe's file name]",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one key of the recipe, for example --set training.epochs=5; may be repeated.",
+)
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Print the recipe with every default and what each key means, and end.",
+)
+@click.option("--resume", is_flag=True, help="Continue a run that was stopped, from its last step.")
+@click.option("--overwrite", is_flag=True, help="Delete the run that stands in the directory.")
+def main(
+    recipe: Path,
+    run_folder: Path | None,
+    overrides: tuple[str, ...],
+    explain: bool,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Train a model by RECIPE, a YAML file, and keep the best epoch.
+
+    \b
+    deadlib-train configs/quickstart.yaml --run run
+    deadlib-train configs/quickstart.yaml --run run --resume
+    deadlib-train configs/quickstart.yaml --set model.name=resnet50 --explain
+
+    Ctrl-C or SIGTERM ends after the step at hand with a checkpoint; --resume then goes on to the
+    same weights that an undisturbed run would have reached. docs/train.md says more, docs/recipe.md
+    has every key.
+    """
+    from deadlib.recipe import explained_text, load_recipe
+
+    resolved = load_recipe(recipe, overrides)
+    if explain:
+        terminal.show(explained_text(resolved))
+        return
+    folder = run_folder or Path("runs") / recipe.stem
+    _refuse_early(resolved, folder, resume=resume, overwrite=overwrite)
+    with terminal.native_output_to(folder / "log.txt"):
+        run = _train(resolved, folder, resume=resume, overwrite=overwrite)
+    _show_result(run)
+
+
+def _refuse_early(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """All that can be known to be wrong before TensorFlow is started and a folder made."""
+    from deadlib.runs import check_free
+    from deadlib.training.checks import check_recipe
+    from tfrecords_tools import open_dataset
+
+    check_free(folder, recipe, resume=resume, overwrite=overwrite)
+    check_recipe(recipe, open_dataset(recipe.dataset), terminal.warn)
+
+
+def _train(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> Run:
+    from deadlib.training import train
+    from deadlib.training.stop import StoppedError
+
+    epochs = recipe.training.epochs
+    metric = recipe.validation.metric
+
+    def on_epoch(row: dict[str, float]) -> None:
+        terminal.note(
+            f"epoch {row['epoch']:.0f} of {epochs}: loss {row['train_loss']:.4f}, validation "
+            f"{metric.replace('_', ' ')} {row[f'validation_{metric}']:.4f} (groups), accuracy "
+            f"{row['validation_example_accuracy']:.4f} (examples), "
+            f"{row['images_per_second']:.0f} images/s"
+        )
+
+    try:
+        with terminal.progress() as progress:
+            return train(
+                recipe,
+                folder,
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress,
+                on_epoch=on_epoch,
+                command=shlex.join(["deadlib-train", *sys.argv[1:]]),
+            )
+    except StoppedError as stop:
+        terminal.note(str(stop))
+        raise click.exceptions.Exit(stop.exit_code) from None
+
+
+def _show_result(run: Run) -> None:
+    from rich.table import Table
+
+    metric = run.recipe.validation.metric
+    history = run.history
+    table = Table(title=f"best epoch: {run.best_epoch} of {len(history)}", title_justify="left")
+    table.add_column("validation, over groups")
+    table.add_column("value", justify="right")
+    for name, value in history.iloc[run.best_epoch - 1].items():
+        words = str(name).removeprefix("validation_")
+        if words != name and not words.startswith("example_"):
+            style = "bold" if words == metric else ""
+            table.add_row(words.replace("_", " "), f"{value:.4f}", style=style)
+    terminal.show(table)
+    dataset = run.dataset["path"]
+    terminal.show(
+        f"run: {run.folder}\n"
+        "next:\n"
+        f"  deadlib-predict {run.folder} {dataset}\n"
+        f"  deadlib-evaluate {run.folder / 'predictions.parquet'}\n"
+        f"  tensorboard --logdir {run.folder / 'tensorboard'}"
+    )
+
+
+if __name__ == "__main__":
+    main()

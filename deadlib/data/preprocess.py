@@ -1,0 +1,169 @@
+"""What a stored image goes through before the network: fitted to size, then normalised.
+
+The same code runs in training, in prediction and inside the exported SavedModel. Images come in
+unit range, as `tfrecords_tools.records.decode_image` gives them: integer types divided by their
+largest value, float32 unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from deadlib.errors import InputError, RecipeError
+from deadlib.recipe import InputSection
+
+SMALLEST_DEVIATION = 1e-6
+"""Below the step of a 16-bit camera (1.5e-5): an image with no contrast becomes zeros, no other."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of each channel over the training split, in unit range."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def to_json(self) -> dict[str, list[float]]:
+        return {"mean": list(self.mean), "deviation": list(self.deviation)}
+
+
+def fit_statistics(batches: Iterable[np.ndarray]) -> Statistics:
+    """Mean and deviation of each channel in one pass over (B, H, W, C) float batches.
+
+    Partial results are merged in float64 by the pairwise update of Chan, Golub and LeVeque
+    (1983), so that a small spread on a high background is not lost. Raises ValueError on no batch.
+    """
+    count, mean, squares = 0, np.zeros(()), np.zeros(())
+    for batch in batches:
+        values = np.asarray(batch, np.float64).reshape(-1, batch.shape[-1])
+        added, its_mean = len(values), values.mean(axis=0)
+        its_squares = np.square(values - its_mean).sum(axis=0)
+        total, shift = count + added, its_mean - mean
+        squares = squares + its_squares + np.square(shift) * (count * added / total)
+        mean = mean + shift * (added / total)
+        count = total
+    if count == 0:
+        raise ValueError("statistics need at least one image")
+    deviation = np.sqrt(squares / count)
+    return Statistics(
+        mean=tuple(float(value) for value in mean),
+        deviation=tuple(float(value) for value in deviation),
+    )
+
+
+def fit_size(image: tf.Tensor, section: InputSection) -> tf.Tensor:
+    """Fit one image (H, W, C) float32 to the recipe's size, as a graph operation.
+
+    fit=resize gives (rows, columns, C), bilinear with antialiasing; fit=crop leaves the image as
+    it is, because training crops at random and everything else in the middle (`Preprocess`).
+    """
+    if section.fit == "crop":
+        return image
+    rows, columns = section.size_px
+    shape = tf.shape(image)
+    fitted = tf.cond(
+        (shape[0] == rows) & (shape[1] == columns),
+        lambda: image,
+        lambda: tf.image.resize(image, (rows, columns), antialias=True),
+    )
+    return tf.ensure_shape(fitted, (rows, columns, image.shape[-1]))
+
+
+def centre_crop(images: Any, size_px: Sequence[int]) -> Any:
+    """The central window of (B, H, W, C) images. Raises InputError where they are smaller."""
+    height, width = images.shape[1:3]
+    rows, columns = size_px
+    if height < rows or width < columns:
+        raise InputError(
+            f"images of {height} x {width} px are smaller than the {rows} x {columns} px that the "
+            "model takes; give images of the size that it was trained on"
+        )
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return images[:, top : top + rows, left : left + columns, :]
+
+
+@keras.saving.register_keras_serializable("deadlib")
+class Preprocess(keras.layers.Layer):
+    """Central crop (fit=crop) and normalisation: (B, H, W, C) float32 in unit range → float32.
+
+    Always computes in float32, also under mixed precision.
+    """
+
+    def __init__(
+        self,
+        size_px: Sequence[int],
+        fit: str,
+        normalisation: str,
+        mean: Sequence[float] | None = None,
+        deviation: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
+        self.size_px = (int(size_px[0]), int(size_px[1]))
+        self.fit = fit
+        self.normalisation = normalisation
+        self.mean = None if mean is None else [float(value) for value in mean]
+        self.deviation = None if deviation is None else [float(value) for value in deviation]
+        if normalisation == "dataset" and (self.mean is None or self.deviation is None):
+            raise ValueError("normalise: dataset needs the statistics of the training split")
+
+    def call(self, images: Any) -> Any:
+        if self.fit == "crop":
+            images = centre_crop(images, self.size_px)
+        return self.normalise(images)
+
+    def normalise(self, images: Any) -> Any:
+        """Normalise (B, H, W, C) images of any size; training calls it after its own crop."""
+        images = ops.cast(images, "float32")
+        if self.normalisation == "none":
+            return images
+        if self.normalisation == "dataset":
+            deviation = np.maximum(np.asarray(self.deviation, np.float32), SMALLEST_DEVIATION)
+            return (images - np.asarray(self.mean, np.float32)) / deviation
+        centred = images - ops.mean(images, axis=(1, 2), keepdims=True)
+        deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2), keepdims=True))
+        return centred / ops.maximum(deviation, SMALLEST_DEVIATION)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        batch, height, width, channels = input_shape
+        if self.fit == "crop":
+            height, width = self.size_px
+        return (batch, height, width, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "size_px": list(self.size_px),
+            "fit": self.fit,
+            "normalisation": self.normalisation,
+            "mean": self.mean,
+            "deviation": self.deviation,
+        }
+
+
+def preprocess_for(section: InputSection, dataset: Mapping[str, Any]) -> Preprocess:
+    """The preprocessing of a run: its recipe's input section and its dataset.json.
+
+    Raises RecipeError where the statistics that `normalise: dataset` needs are not there.
+    """
+    statistics = dataset.get("statistics") or {}
+    if section.normalise == "dataset" and not statistics:
+        raise RecipeError(
+            "input.normalise: dataset needs the statistics of the training split, and dataset.json "
+            "of the run has none; train the run again"
+        )
+    return Preprocess(
+        section.size_px,
+        section.fit,
+        section.normalise,
+        mean=statistics.get("mean"),
+        deviation=statistics.get("deviation"),
+        name="preprocess",
+    )

@@ -1,0 +1,188 @@
+"""Every figure of a report with its interval: overall, by class and by confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deadlib.evaluation.bootstrap import Estimate, Resampling, estimates
+from deadlib.evaluation.curves import Curves, class_curves
+from deadlib.evaluation.units import Floats, Units
+from deadlib.metrics import (
+    CALIBRATION_BINS,
+    METRICS,
+    bin_accuracy,
+    class_scores,
+    confidence_bin,
+    confusion,
+)
+
+OnResamples = Callable[[int], None]
+
+CLASS_SCORES = ("precision", "recall", "f1")
+# means over classes, which say nothing where only one class occurs
+COMPARES_CLASSES = frozenset({"balanced_accuracy", "macro_f1", "roc_auc", "average_precision"})
+# what is 1 where every group is right: there the binomial limit over groups applies
+RATES = frozenset({"accuracy", *COMPARES_CLASSES})
+
+
+@dataclass(frozen=True)
+class Level:
+    """All figures of one kind of unit.
+
+    counts K x K and shares K x K: rows true, columns predicted, shares of the row; per_class:
+    class -> precision, recall, f1; bins: the confidence bins that are not empty.
+    """
+
+    units: int
+    groups: int
+    class_counts: dict[str, int]
+    metrics: dict[str, Estimate]
+    counts: list[list[int]]
+    shares: list[list[Estimate]]
+    per_class: dict[str, dict[str, Estimate]]
+    bins: list[Bin]
+    curves: dict[str, Curves]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "n": self.units,
+            "groups": self.groups,
+            "class_counts": self.class_counts,
+            "metrics": _to_json(self.metrics),
+            "confusion": {
+                "counts": self.counts,
+                "row_shares": [[share.to_json() for share in row] for row in self.shares],
+            },
+            "per_class": {name: _to_json(scores) for name, scores in self.per_class.items()},
+            "calibration": [found.to_json() for found in self.bins],
+            "curves": {name: curves.to_json() for name, curves in self.curves.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Units of similar confidence: how many, their mean confidence, how often they are right.
+
+    index: which of the 15 equally wide bins over 0..1.
+    """
+
+    index: int
+    units: int
+    confidence: float
+    accuracy: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        accuracy = self.accuracy.to_json()
+        return {
+            "low": self.index / CALIBRATION_BINS,
+            "high": (self.index + 1) / CALIBRATION_BINS,
+            "n": self.units,
+            "confidence": self.confidence,
+            "accuracy": accuracy,
+        }
+
+
+def measure(
+    units: Units,
+    classes: Sequence[str],
+    resampling: Resampling,
+    on_resamples: OnResamples | None = None,
+) -> Level:
+    """Every figure of these units, with intervals over their groups."""
+    y, p = units.class_index, units.probabilities
+    size = len(classes)
+    bin_index = confidence_bin(p)
+    occupied = np.unique(bin_index)
+
+    def statistic(weights: Floats) -> Floats:
+        counts = confusion(y, p, weights)
+        scores = class_scores(counts)
+        with np.errstate(invalid="ignore"):
+            shares = (counts / counts.sum(axis=2, keepdims=True)).reshape(len(weights), -1)
+        bins = bin_accuracy(y, p, weights)[:, occupied]
+        metrics = np.stack([metric.over(y, p, weights) for metric in METRICS.values()], axis=1)
+        return np.hstack([metrics, shares, *(scores[name] for name in CLASS_SCORES), bins])
+
+    behind = _groups_behind(units, occupied)
+    # taken off one by one, in the order that `statistic` puts them
+    found = iter(estimates(statistic, units.group_index, behind, resampling, on_resamples))
+    metrics = {name: explained(name, next(found), y) for name in METRICS}
+    shares = [[next(found) for _ in classes] for _ in classes]
+    scores = {score: [next(found) for _ in classes] for score in CLASS_SCORES}
+    return Level(
+        units=len(units),
+        groups=units.groups,
+        class_counts=class_counts(y, classes),
+        metrics=metrics,
+        counts=confusion(y, p, np.ones((1, len(y))))[0].astype(int).tolist(),
+        shares=[[_of_class(share, "share") for share in row] for row in shares],
+        per_class={
+            name: {score: _of_class(scores[score][k], score) for score in CLASS_SCORES}
+            for k, name in enumerate(classes)
+        },
+        bins=[_bin(int(b), p[bin_index == b], next(found)) for b in occupied],
+        curves={
+            classes[k]: class_curves(y == k, p[:, k], units.group_index, resampling)
+            for k in ([1] if size == 2 else range(size))
+            if 0 < np.count_nonzero(y == k) < len(y)
+        },
+    )
+
+
+def class_counts(class_index: NDArray[np.intp], classes: Sequence[str]) -> dict[str, int]:
+    counts = np.bincount(class_index, minlength=len(classes))
+    return {name: int(n) for name, n in zip(classes, counts, strict=True)}
+
+
+def explained(name: str, estimate: Estimate, class_index: NDArray[np.intp]) -> Estimate:
+    """The metric, or nothing and the reason where only one class occurs and it compares classes."""
+    if name in COMPARES_CLASSES and len(np.unique(class_index)) < 2:
+        return Estimate(None, reason="one class only")
+    return estimate
+
+
+def groups_behind_metrics(units: Units) -> dict[str, int]:
+    """How many groups stand behind each metric: those of the rarest class where classes count."""
+    y = units.class_index
+    rarest = min(units.groups_with(y == k) for k in np.unique(y))
+    behind = dict.fromkeys(METRICS, 0)
+    return behind | {name: rarest for name in COMPARES_CLASSES} | {"accuracy": units.groups}
+
+
+def _groups_behind(units: Units, occupied: NDArray[np.integer]) -> NDArray[np.intp]:
+    """The same for every figure of `measure`, in its order."""
+    classes = range(units.probabilities.shape[1])
+    bins = confidence_bin(units.probabilities)
+    true = [units.groups_with(units.class_index == k) for k in classes]
+    called = [units.groups_with(units.predicted_index == k) for k in classes]
+    metrics = groups_behind_metrics(units)
+    return np.array(
+        [
+            *(metrics[name] for name in METRICS),
+            *np.repeat(true, len(true)),
+            *called,
+            *true,
+            *true,
+            *(units.groups_with(bins == b) for b in occupied),
+        ],
+        np.intp,
+    )
+
+
+def _bin(index: int, probabilities: Floats, accuracy: Estimate) -> Bin:
+    return Bin(index, len(probabilities), float(probabilities.max(axis=1).mean()), accuracy)
+
+
+def _of_class(estimate: Estimate, score: str) -> Estimate:
+    if estimate.value is not None:
+        return estimate
+    return replace(estimate, reason="never predicted" if score == "precision" else "no such label")
+
+
+def _to_json(found: dict[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate.to_json() for name, estimate in found.items()}

@@ -1,0 +1,234 @@
+"""An evaluation written down: metrics.json, figures, and one page that opens offline."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import yaml
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from deadlib.evaluation import figures
+from deadlib.evaluation.assess import Evaluation, Progress, assess, ticker, versions
+from deadlib.evaluation.figures import Drawing
+from deadlib.evaluation.gallery import (
+    Answer,
+    Pictures,
+    answer,
+    find_pictures,
+    least_certain,
+    worst_errors,
+)
+from deadlib.evaluation.measure import CLASS_SCORES
+from deadlib.evaluation.parts import PART_METRICS
+from deadlib.evaluation.table import FEWEST_GROUPS
+from deadlib.evaluation.words import limits, number, summary
+from deadlib.metrics import METRICS
+from deadlib.outputs import written_whole
+
+REPORT = "report.html"
+METRICS_FILE = "metrics.json"
+FIGURES = "figures"
+
+
+def evaluate(
+    predictions: str | Path,
+    out: str | Path,
+    *,
+    group_by: str | None = None,
+    split: str | None = None,
+    bootstrap: int = 2000,
+    seed: int = 0,
+    dataset: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write metrics.json, figures/ and report.html on a prediction table into `out`.
+
+    predictions: Parquet or CSV with `label` and one `probability_<class>` per class; all that
+    deadlib-predict adds is used, and its absence is said. group_by: the column whose values are
+    independent of each other, by default `group`, else `source_id`, else every row alone. split:
+    by default `test` where the table holds several. bootstrap: resamples for each interval.
+    dataset: where pictures come from, by default the dataset that the table names.
+
+    Returns the path of report.html. Raises PredictionError where the table cannot be evaluated,
+    WriteError where the disk refuses.
+    """
+    found = assess(
+        predictions,
+        group_by=group_by,
+        split=split,
+        bootstrap=bootstrap,
+        seed=seed,
+        progress=progress,
+    )
+    return write_report(found, out, dataset=dataset, progress=progress)
+
+
+def write_report(
+    evaluation: Evaluation,
+    out: str | Path,
+    *,
+    dataset: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write what `evaluate` writes; the page last."""
+    out, table = Path(out), evaluation.predictions
+    pictures = find_pictures(table, None if dataset is None else Path(dataset))
+    worst, uncertain = worst_errors(table), least_certain(table)
+    tick = ticker(progress, "pictures", len(worst) + len(uncertain))
+
+    def shown(rows: NDArray[np.intp]) -> list[Answer]:
+        found = []
+        for row in rows:
+            found.append(answer(table, int(row), pictures))
+            tick(1)
+        return found
+
+    galleries = {"worst": shown(worst), "uncertain": shown(uncertain)}
+    drawings = {drawing.name: drawing for drawing in draw(evaluation)}
+    numbers = evaluation.to_json()
+    numbers["worst_errors"] = [one.to_json() for one in galleries["worst"]]
+    numbers["figures"] = list(drawings)
+    page = _page(evaluation, drawings, galleries, pictures, _command(evaluation, out))
+    _remove_earlier_figures(out)
+    for name, drawing in drawings.items():
+        _write(out / FIGURES / f"{name}.png", drawing.png)
+        _write(out / FIGURES / f"{name}.svg", drawing.svg)
+    _write(out / METRICS_FILE, json.dumps(numbers, indent=1, allow_nan=False).encode())
+    _write(out / REPORT, page.encode())
+    return out / REPORT
+
+
+def draw(evaluation: Evaluation) -> list[Drawing]:
+    """Every figure for which there are numbers."""
+    table, examples, groups = evaluation.predictions, evaluation.by_example, evaluation.by_group
+    found = [figures.confusion_matrix("confusion", examples, table.classes, "images")]
+    if groups:
+        noun = f"{table.group_column} means"
+        found.append(figures.confusion_matrix("confusion_groups", groups, table.classes, noun))
+    if examples.curves:
+        found += [figures.roc(examples), figures.precision_recall(examples)]
+    found.append(figures.reliability(examples, len(table.classes)))
+    found.append(figures.probabilities(table.class_index, table.probabilities, table.classes))
+    names = figure_names(evaluation.by_column)
+    for column, parts in evaluation.by_column.items():
+        both = any(part.metrics["balanced_accuracy"].value is not None for part in parts)
+        metric = "balanced_accuracy" if both else "accuracy"
+        found.append(figures.by_column(names[column], column, parts, metric))
+    history = _history(table.metadata)
+    if figures.has_learning_curves(history):
+        found.append(figures.learning_curves(history, _kept_epoch(history, table.metadata)))
+    return found
+
+
+def figure_names(columns: Iterable[str]) -> dict[str, str]:
+    """A file name for the figure of each column, whatever their names hold; no two alike."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for column in columns:
+        plain = name = "by_" + re.sub(r"\W+", "_", column).strip("_")
+        while name.lower() in taken:
+            name = f"{plain}_{len(taken) + 1}"
+        taken.add(name.lower())
+        found[column] = name
+    return found
+
+
+def _page(
+    evaluation: Evaluation,
+    drawings: Mapping[str, Drawing],
+    galleries: Mapping[str, Sequence[Answer]],
+    pictures: Pictures,
+    command: str,
+) -> str:
+    table, metadata = evaluation.predictions, evaluation.predictions.metadata
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("deadlib.evaluation", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(number=number, limits=limits)
+    return environment.get_template(REPORT).render(
+        evaluation=evaluation,
+        table=table,
+        metadata=metadata,
+        words=summary(table, evaluation.by_example, evaluation.by_group, evaluation.resampling),
+        metrics=METRICS,
+        part_metrics=PART_METRICS,
+        class_scores=CLASS_SCORES,
+        figures={name: _inline(drawing) for name, drawing in drawings.items()},
+        figure_names=figure_names(evaluation.by_column),
+        fewest_groups=FEWEST_GROUPS,
+        galleries=galleries,
+        pictures=pictures,
+        commands=_commands(metadata, command),
+        recipe=yaml.safe_dump(metadata["recipe"], sort_keys=False) if "recipe" in metadata else "",
+        same_dataset=metadata.get("fingerprint") == metadata.get("trained_on_fingerprint"),
+        versions=versions(),
+    )
+
+
+def _inline(drawing: Drawing) -> Markup:
+    """A figure inside the page, as vectors."""
+    data = base64.b64encode(drawing.svg).decode("ascii")
+    return Markup('<img src="data:image/svg+xml;base64,{}" alt="{}">').format(data, drawing.alt)
+
+
+def _commands(metadata: Mapping[str, Any], command: str) -> list[str]:
+    told = metadata.get("command")
+    earlier = told.values() if isinstance(told, Mapping) else [told]
+    return [*(str(line) for line in earlier if line), command]
+
+
+def _command(evaluation: Evaluation, out: Path) -> str:
+    table, resampling = evaluation.predictions, evaluation.resampling
+    parts = ["deadlib-evaluate", str(table.path), "--out", str(out)]
+    parts += ["--group-by", table.group_column] if table.group_column else []
+    parts += ["--split", table.split] if table.split else []
+    parts += ["--bootstrap", str(resampling.resamples), "--seed", str(resampling.seed)]
+    return shlex.join(parts)
+
+
+def _history(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = metadata.get("history")
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _kept_epoch(history: Sequence[dict[str, Any]], metadata: Mapping[str, Any]) -> int | None:
+    """The epoch whose weights the run keeps: the first best by the recipe's validation metric."""
+    name = ((metadata.get("recipe") or {}).get("validation") or {}).get("metric")
+    if name not in METRICS:
+        return None
+    sign = 1 if METRICS[name].higher_is_better else -1
+    told = [
+        (sign * row[f"validation_{name}"], row["epoch"])
+        for row in history
+        if row.get(f"validation_{name}") is not None and "epoch" in row
+    ]
+    return int(max(told, key=lambda pair: pair[0])[1]) if told else None
+
+
+def _remove_earlier_figures(out: Path) -> None:
+    """Take away the figures that an earlier report in this place made, and nothing else."""
+    try:
+        earlier = json.loads((out / METRICS_FILE).read_text(encoding="utf-8"))["figures"]
+    except (OSError, ValueError, KeyError):
+        return
+    for name in earlier:
+        for suffix in ("png", "svg"):
+            (out / FIGURES / f"{Path(name).name}.{suffix}").unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with written_whole(path) as partial:
+        partial.write_bytes(content)

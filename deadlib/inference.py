@@ -1,0 +1,263 @@
+"""A run applied to a dataset or to new images: one prediction table, one row per example.
+
+The table is written in row groups while the network works, so memory does not grow with the
+number of images, under a temporary name that becomes the asked one at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deadlib.errors import PredictionError, RunError
+from deadlib.inputs import ALL, AUTO, ProgressCallback, RunInput, open_input
+from deadlib.outputs import written_whole
+from deadlib.runs import Run
+from tfrecords_tools.dataset import MANIFEST
+from tfrecords_tools.errors import DatasetError, ToolsError
+
+METADATA_KEY = b"deadlib"
+ROWS_PER_GROUP = 4096
+
+
+class Answers(NamedTuple):
+    """What the network says of a batch of examples."""
+
+    rows: np.ndarray
+    """(B,) int: row numbers in the manifest."""
+    logits: np.ndarray
+    """(B, K) float32."""
+    embedding: np.ndarray
+    """(B, D) float32."""
+
+
+def predict(
+    run: Run | str | Path,
+    source: str | Path,
+    out: str | Path,
+    *,
+    split: str = AUTO,
+    batch: int = 64,
+    command: str | None = None,
+    progress: ProgressCallback | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Path:
+    """Apply a run to a dataset or a folder of images and write the prediction table `out`.
+
+    A folder of images is first converted, as the run's own dataset was, into `<out>-dataset/`.
+    split: `train`, `validation`, `test`, `all`, or `auto`: `test` of the dataset that the run was
+    trained on, everything of any other. Rows stand in the order of the records.
+
+    Columns: those of the manifest; `predicted`; `probability_<class>`, float64, one per class in
+    the order of the network's outputs; `embedding`, a list of float32. The Parquet metadata
+    `deadlib` holds JSON on how the table came about (`read_metadata`). Its `seen_in_training` is
+    the number of rows whose pixels also stand in the run's training or validation split, null
+    where that dataset is gone; where there are any, `warn` (by default a UserWarning) says so.
+
+    Raises InputError where images do not fit the run, RunError on a run that is damaged or whose
+    answers are not finite, DatasetError on a dataset that is.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    out = Path(out)
+    converted = out.with_name(f"{out.stem}-dataset")
+    given = open_input(run, source, converted, progress=progress)
+    rows = given.examples(split).index.to_numpy()
+    manifest = pq.read_table(given.dataset.folder / MANIFEST)
+    metadata = _metadata(given, split, rows, command)
+    answers = _reported(_complete(_answers(given, split, batch), rows, given), len(rows), progress)
+    with written_whole(out) as partial:
+        _write(partial, manifest, answers, run.classes, metadata)
+    if metadata["seen_in_training"]:
+        (warn or _python_warning)(seen_sentence(metadata, len(rows)))
+    return out
+
+
+def read_metadata(predictions: str | Path) -> dict[str, Any]:
+    """What `predict` recorded in a prediction table; empty for a table from elsewhere.
+
+    Raises PredictionError where the file is not Parquet.
+    """
+    try:
+        found = pq.read_schema(predictions).metadata or {}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise PredictionError(f"{predictions}: not a prediction table ({error})") from None
+    metadata: dict[str, Any] = json.loads(found.get(METADATA_KEY, b"{}"))
+    return metadata
+
+
+def seen_sentence(metadata: dict[str, Any], rows: int) -> str:
+    """What to say of predictions on images that the run was fitted to or chosen by."""
+    return (
+        f"{metadata['seen_in_training']} of {rows} images also stand in the training or validation "
+        f"split that the run {metadata['run']} learnt from; its answers on them say nothing about "
+        "new images"
+    )
+
+
+def _python_warning(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=3)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (N, K) of logits (N, K); float64, so that a sure answer does not round to 1."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _answers(given: RunInput, split: str, batch: int) -> Iterator[Answers]:
+    from deadlib.data.preprocess import preprocess_for
+    from deadlib.models import embedding_network
+
+    run = given.run
+    preprocess = preprocess_for(run.recipe.input, run.dataset)
+    network = embedding_network(run.network())
+    chosen = given.split(split)
+    for name in given.dataset.splits if chosen == ALL else [chosen]:
+        for group in _sound_batches(given, name, batch):
+            images = group["image"][..., list(given.channel_positions)]
+            logits, embedding = network.predict_on_batch(np.asarray(preprocess(images)))
+            yield Answers(group["row"], np.asarray(logits), np.asarray(embedding))
+
+
+def _sound_batches(given: RunInput, split: str, batch: int) -> Iterator[dict[str, np.ndarray]]:
+    """The batches of a split; a record that fails its checksum ends them with a DatasetError."""
+    import tensorflow as tf
+
+    from deadlib.data.pipeline import batches
+
+    section = given.run.recipe.input
+    try:
+        yield from batches(given.dataset, split, section, batch=batch).as_numpy_iterator()
+    except tf.errors.OpError as error:
+        given.dataset.verify_checksums()
+        raise DatasetError(
+            f"{given.dataset.folder}: a record of split {split} cannot be read ({error.message}); "
+            "convert the images again"
+        ) from None
+
+
+def _complete(answers: Iterable[Answers], rows: np.ndarray, given: RunInput) -> Iterator[Answers]:
+    """Pass answers on; raise where one is not finite, or where they are not those of `rows`."""
+    answered: list[np.ndarray] = []
+    for part in answers:
+        broken = ~np.isfinite(part.logits).all(axis=1)
+        if broken.any():
+            example = given.dataset.manifest["example_id"].iloc[int(part.rows[broken][0])]
+            raise RunError(
+                f"{given.run.folder}: the network's answer for {example} is not a finite number; "
+                "look for NaN in the image, or in history.csv for a training that diverged"
+            )
+        answered.append(part.rows)
+        yield part
+    found = np.sort(np.concatenate(answered)) if answered else np.zeros(0, int)
+    if not np.array_equal(found, np.sort(rows)):
+        raise DatasetError(
+            f"{given.dataset.folder}: the shards hold {len(found)} examples, the manifest names "
+            f"{len(rows)}; the dataset was cut or edited; convert it again"
+        )
+
+
+def _reported(
+    answers: Iterable[Answers], total: int, progress: ProgressCallback | None
+) -> Iterator[Answers]:
+    done = 0
+    for part in answers:
+        yield part
+        done += len(part.rows)
+        if progress is not None:
+            progress("predict", done, total)
+
+
+def _write(
+    path: Path,
+    manifest: pa.Table,
+    answers: Iterable[Answers],
+    classes: list[str],
+    metadata: dict[str, Any],
+) -> None:
+    columns = [("predicted", pa.string())]
+    columns += [(f"probability_{name}", pa.float64()) for name in classes]
+    columns += [("embedding", pa.list_(pa.float32()))]
+    schema = pa.schema([*manifest.schema, *(pa.field(*column) for column in columns)])
+    schema = schema.with_metadata({METADATA_KEY: json.dumps(metadata).encode()})
+    with pq.ParquetWriter(path, schema) as writer:
+        for part in _grouped(answers, ROWS_PER_GROUP):
+            writer.write_table(_table(manifest, part, classes).cast(schema))
+
+
+def _grouped(answers: Iterable[Answers], rows: int) -> Iterator[Answers]:
+    """Join batches to row groups of at least `rows`, so that the file does not end in crumbs."""
+    waiting: list[Answers] = []
+    for part in answers:
+        waiting.append(part)
+        if sum(len(each.rows) for each in waiting) >= rows:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[Answers]) -> Answers:
+    return Answers(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _table(manifest: pa.Table, part: Answers, classes: list[str]) -> pa.Table:
+    probabilities = softmax(part.logits)
+    table = manifest.take(pa.array(part.rows))
+    predicted = [classes[index] for index in probabilities.argmax(axis=1)]
+    table = table.append_column("predicted", pa.array(predicted, pa.string()))
+    for index, name in enumerate(classes):
+        table = table.append_column(f"probability_{name}", pa.array(probabilities[:, index]))
+    embedding = pa.FixedSizeListArray.from_arrays(
+        pa.array(part.embedding.astype(np.float32).ravel()), part.embedding.shape[1]
+    )
+    return table.append_column("embedding", embedding.cast(pa.list_(pa.float32())))
+
+
+def _metadata(given: RunInput, split: str, rows: np.ndarray, command: str | None) -> dict[str, Any]:
+    from tfrecords_tools.card import data_card
+
+    run, dataset = given.run, given.dataset
+    return {
+        "run": str(run.folder.resolve()),
+        "versions": run.versions,
+        "command": {
+            "convert": dataset.info.get("command"),
+            "train": run.versions.get("command"),
+            "predict": command,
+        },
+        "recipe": run.recipe.model_dump(mode="json"),
+        "history": json.loads(run.history.to_json(orient="records")),
+        "card": data_card(dataset),
+        "split": dataset.info["split"],
+        "predicted_split": given.split(split),
+        "dataset": str(dataset.folder.resolve()),
+        "fingerprint": dataset.fingerprint,
+        "classes": run.classes,
+        "trained_on_fingerprint": run.dataset["fingerprint"],
+        "trained_on_split": run.dataset["split"],
+        "seen_in_training": _seen_in_training(given, rows),
+    }
+
+
+def _seen_in_training(given: RunInput, rows: np.ndarray) -> int | None:
+    """How many of `rows` have the pixels of an image that the run was trained or chosen on."""
+    from tfrecords_tools import open_dataset
+
+    run = given.run
+    try:
+        trained_on = open_dataset(run.dataset["path"])
+    except ToolsError:
+        return None
+    if trained_on.fingerprint != run.dataset["fingerprint"]:
+        return None
+    used = trained_on.manifest["split"].isin(["train", "validation"])
+    hashes = set(trained_on.manifest.loc[used, "image_sha256"])
+    return int(given.dataset.manifest["image_sha256"].iloc[rows].isin(hashes).sum())

@@ -1,0 +1,185 @@
+"""What a finished run is applied to: a dataset or a folder of new images, checked against the run.
+
+Prediction, explanation and export all read their images through here, so that all three refuse
+the same wrong input in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deadlib.errors import InputError
+from deadlib.runs import Run
+from tfrecords_tools import ConversionSettings, make_plan, open_dataset, write_dataset
+from tfrecords_tools.conversion import check_out
+from tfrecords_tools.dataset import INFO, Dataset
+from tfrecords_tools.shards import PROGRESS_FOLDER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ProgressCallback = Callable[[str, int, int], None]
+
+AUTO = "auto"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """A dataset that fits a run: every name of a channel and of a class is one the run knows."""
+
+    run: Run
+    dataset: Dataset
+    channel_positions: tuple[int, ...]
+    """Where each channel of the network's input stands in a record, in the network's order."""
+
+    @property
+    def is_training_dataset(self) -> bool:
+        return bool(self.dataset.fingerprint == self.run.dataset["fingerprint"])
+
+    def split(self, asked: str) -> str:
+        """The split meant by `asked`: a name, `all`, or `auto`.
+
+        `auto` is `test` of the dataset that the run was trained on, and everything of any other.
+        """
+        if asked == AUTO:
+            return "test" if self.is_training_dataset else ALL
+        return asked
+
+    def examples(self, asked: str) -> pd.DataFrame:
+        """The manifest rows of a split, indexed by row number. Raises InputError where none are."""
+        manifest = self.dataset.manifest.reset_index(drop=True)
+        split = self.split(asked)
+        chosen = manifest if split == ALL else manifest[manifest["split"] == split]
+        if chosen.empty:
+            found = ", ".join(sorted(manifest["split"].unique())) or "nothing"
+            raise InputError(
+                f"{self.dataset.folder}: no examples in split {split}; it has {found}; "
+                "choose one of them, or all, with --split"
+            )
+        return chosen
+
+    def image(self, row: int) -> np.ndarray:
+        """One stored image (H, W, C) in its own data type, channels in the network's order."""
+        image = self.dataset.read_example(row)
+        return image[..., list(self.channel_positions)]
+
+
+def open_input(
+    run: Run,
+    source: str | Path,
+    converted: Path,
+    *,
+    progress: ProgressCallback | None = None,
+) -> RunInput:
+    """Open a dataset, or convert a folder of new images as the run's own dataset was.
+
+    converted: where the dataset made from a folder of images is written.
+    Raises InputError where the images do not fit the run: other channels, labels that the run
+    does not know, images smaller than the window that the network sees.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        raise InputError(f"{source}: not found; give a dataset directory or a folder of images")
+    if (source / INFO).is_file() or (source / PROGRESS_FOLDER).is_dir():
+        dataset = open_dataset(source)
+    else:
+        dataset = _convert(run, source, converted, progress)
+    checked = RunInput(run, dataset, channel_positions(run, dataset))
+    _check_labels(run, dataset)
+    _check_sizes(run, dataset)
+    _check_depth(run, dataset)
+    return checked
+
+
+def channel_positions(run: Run, dataset: Dataset) -> tuple[int, ...]:
+    """Where each of the run's channels stands in the dataset's records. Raises InputError."""
+    expected, found = list(run.channels), list(dataset.channels)
+    if sorted(expected) != sorted(found):
+        raise InputError(
+            f"{dataset.folder}: its channels are {', '.join(found)} ({len(found)}), but the run "
+            f"{run.folder} was trained on {', '.join(expected)} ({len(expected)}); convert the "
+            "images again with these channel names, or choose another run"
+        )
+    return tuple(found.index(name) for name in expected)
+
+
+def spread_over_labels(examples: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    """At most `count` examples at random, as many of each label as there are; labels in order."""
+    generator = np.random.default_rng(seed)
+    shuffled = examples.iloc[generator.permutation(len(examples))]
+    turn = shuffled.groupby("label", dropna=False).cumcount().to_numpy()
+    kept = shuffled.iloc[np.argsort(turn, kind="stable")[:count]]
+    return kept.sort_values("label", kind="stable")
+
+
+def unit_range(image: np.ndarray) -> np.ndarray:
+    """float32 intensities as the records' reader makes them: integers divided by their maximum."""
+    if np.issubdtype(image.dtype, np.integer):
+        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    return image.astype(np.float32)
+
+
+def _convert(run: Run, source: Path, converted: Path, progress: ProgressCallback | None) -> Dataset:
+    """Images read as the run's own were; a label that it does not know counts as unknown."""
+    settings = ConversionSettings.from_json(run.dataset["settings"]).for_prediction()
+    check_out(source, converted, overwrite=True)
+    plan = make_plan(source, settings, classes=run.classes, progress=progress)
+    return write_dataset(plan, converted, overwrite=True, progress=progress)
+
+
+def _check_labels(run: Run, dataset: Dataset) -> None:
+    labels = dataset.manifest["label"].dropna().unique()
+    unknown = sorted(set(labels) - set(run.classes))
+    if unknown:
+        raise InputError(
+            f"{dataset.folder}: labels that the run {run.folder} does not know: "
+            f"{', '.join(unknown)}; it knows {', '.join(run.classes)}; rename the labels, or "
+            "convert the images without labels"
+        )
+
+
+def _check_sizes(run: Run, dataset: Dataset) -> None:
+    """With fit=crop the network sees a window: no image may be smaller, and a batch is one size."""
+    window = run.recipe.input
+    if window.fit != "crop":
+        return
+    rows, columns = window.size_px
+    sizes = dataset.manifest[["height_px", "width_px"]]
+    small = (sizes["height_px"] < rows) | (sizes["width_px"] < columns)
+    if small.any():
+        first: Any = dataset.manifest[small].iloc[0]
+        raise InputError(
+            f"{dataset.folder}: {int(small.sum())} of {len(sizes)} images are smaller than the "
+            f"{rows} x {columns} px window of the run {run.folder}; the first, "
+            f"{first['example_id']}, has {first['height_px']} x {first['width_px']} px; give "
+            "images at the magnification of the training, and at least of that size"
+        )
+    found = sizes.drop_duplicates()
+    if len(found) > 1:
+        listed = ", ".join(f"{high} x {wide}" for high, wide in found.head(5).to_numpy())
+        raise InputError(
+            f"{dataset.folder}: images of {len(found)} sizes ({listed} px), but the run "
+            f"{run.folder} takes a {rows} x {columns} px window from images of one size; convert "
+            "each size into a dataset of its own"
+        )
+
+
+def _check_depth(run: Run, dataset: Dataset) -> None:
+    """Where intensities are not relative to the image, 8 bits and 16 bits are different worlds."""
+    if run.recipe.input.normalise == "per_image":
+        return
+    known = set(run.dataset["card"]["dtypes"])
+    found = set(dataset.info["dtypes"])
+    if not found <= known:
+        raise InputError(
+            f"{dataset.folder}: intensities are {', '.join(sorted(found))}, but the run "
+            f"{run.folder} was trained on {', '.join(sorted(known))} and compares intensities "
+            f"(input.normalise: {run.recipe.input.normalise}); give images of the same depth, or "
+            "a run with input.normalise: per_image"
+        )

@@ -1,0 +1,51 @@
+"""The networks that come with Keras, with any number of channels and without their top.
+
+Keras' ResNets are of the first version: a block's stride is in its first 1 x 1 convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+
+from deadlib.models.parts import pooled_embedding, require_size
+from deadlib.recipe import ModelSection
+
+SMALLEST_PX = 32
+APPLICATIONS: dict[str, Callable[..., Any]] = {
+    "resnet50": keras.applications.ResNet50,
+    "resnet101": keras.applications.ResNet101,
+    "densenet121": keras.applications.DenseNet121,
+    "efficientnetb0": keras.applications.EfficientNetB0,
+}
+# EfficientNet begins with these and expects intensities of 0 to 255; our images are normalised.
+RESCALING = (keras.layers.Rescaling, keras.layers.Normalization)
+
+
+def application(name: str) -> Callable[[Any, ModelSection], Any]:
+    """The family of `name`, one of APPLICATIONS.
+
+    It takes images (B, H, W, C), at least 32 px a side, and returns the embedding after dropout:
+    (B, 2048) for the ResNets, (B, 1024) for DenseNet-121, (B, 1280) for EfficientNet-B0; float32.
+    """
+    return partial(_embedding, name)
+
+
+def _without_rescaling(network: Any, image: Any) -> Any:
+    """A copy on `image`, with new weights, less the layers that would normalise it once more."""
+
+    def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        return arguments[0] if isinstance(layer, RESCALING) else layer(*arguments, **options)
+
+    return keras.models.clone_model(network, input_tensors=[image], call_function=call)
+
+
+def _embedding(name: str, image: Any, model: ModelSection) -> Any:
+    require_size(image, SMALLEST_PX, name)
+    network = APPLICATIONS[name](include_top=False, weights=None, input_tensor=image)
+    if name == "efficientnetb0":
+        network = _without_rescaling(network, image)
+    return pooled_embedding(network.output, model.dropout)

@@ -1,0 +1,98 @@
+"""From the model section of a recipe to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from deadlib.errors import RecipeError
+from deadlib.models.applications import APPLICATIONS, application
+from deadlib.models.deadnet import caffe_xavier, deadnet
+from deadlib.models.parts import EMBEDDING, LOGITS
+from deadlib.models.resnet34 import resnet34
+from deadlib.models.small_cnn import small_cnn
+from deadlib.recipe import ModelSection
+
+# A family takes the image tensor and the section, and returns what the logits are computed from;
+# one of its layers is called "embedding".
+Family = Callable[[Any, ModelSection], Any]
+
+MODELS: dict[str, Family] = {
+    "small_cnn": small_cnn,
+    "deadnet": deadnet,
+    "resnet34": resnet34,
+    **{name: application(name) for name in APPLICATIONS},
+}
+
+# Options of some models only: given to another one they would silently do nothing.
+_OPTIONS = {
+    "pooling": ("deadnet",),
+    "dense_batch_norm": ("deadnet",),
+    "width": ("small_cnn",),
+    "blocks": ("small_cnn",),
+    "dropout": tuple(name for name in MODELS if name != "deadnet"),
+}
+
+
+def build_network(
+    model: ModelSection,
+    *,
+    size_px: tuple[int, int],
+    channels: int,
+    classes: int,
+    synchronised: bool = False,
+) -> keras.Model:
+    """A network with random weights; `load_initial_weights` gives it others.
+
+    Input "image": (B, *size_px, channels) float32, preprocessed. Output "logits": (B, classes)
+    float32, also under a mixed precision policy. Layer "embedding": (B, D) float32. The graph is
+    flat: no model inside the model. `synchronised` makes batch normalisation take its statistics
+    over all replicas of a distribution strategy.
+
+    Raises RecipeError where the image is too small, or an option is not one of this model.
+    """
+    _refuse_foreign_options(model)
+    image = keras.Input((*size_px, channels), name="image", dtype="float32")
+    features = MODELS[model.name](image, model)
+    logits = keras.layers.Dense(
+        classes, kernel_initializer=caffe_xavier(), dtype="float32", name=LOGITS
+    )(features)
+    network = keras.Model(image, logits, name=model.name)
+    return _synchronised(network) if synchronised else network
+
+
+def embedding_network(network: keras.Model) -> keras.Model:
+    """The same layers and weights, giving [logits (B, K), embedding (B, D)], float32."""
+    return keras.Model(network.input, [network.output, network.get_layer(EMBEDDING).output])
+
+
+def last_convolution(network: keras.Model) -> str:
+    """The layer that gives the last feature map, after its activation: where Grad-CAM looks."""
+    passing = keras.layers.MaxPooling2D | keras.layers.Dropout
+    for layer in reversed(network.layers):
+        if len(layer.output.shape) == 4 and not isinstance(layer, passing):
+            return layer.name
+    raise ValueError(f"{network.name} has no feature map")
+
+
+def _refuse_foreign_options(model: ModelSection) -> None:
+    for option, owners in _OPTIONS.items():
+        default = ModelSection.model_fields[option].default
+        found = getattr(model, option)
+        if found != default and model.name not in owners:
+            raise RecipeError(
+                f"model.{option}: {found} does nothing for {model.name}; "
+                f"it is an option of {', '.join(owners)}: remove it or change model.name"
+            )
+
+
+def _synchronised(network: keras.Model) -> keras.Model:
+    def clone(layer: Any) -> Any:
+        options = layer.get_config()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            options["synchronized"] = True
+        return type(layer).from_config(options)
+
+    return keras.models.clone_model(network, clone_function=clone)

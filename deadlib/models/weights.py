@@ -1,0 +1,131 @@
+"""The weights that training starts from: ImageNet's or those of an earlier run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from deadlib.errors import RecipeError
+from deadlib.models.applications import APPLICATIONS, RESCALING
+from deadlib.models.parts import LOGITS
+from deadlib.recipe import ModelSection
+
+STEMS = {
+    "resnet50": "conv1_conv",
+    "resnet101": "conv1_conv",
+    "densenet121": "conv1_conv",
+    "efficientnetb0": "stem_conv",
+}
+IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
+
+
+def load_initial_weights(network: keras.Model, model: ModelSection) -> None:
+    """Give `network` the weights that model.weights names: random, imagenet or a file.
+
+    imagenet: all layers but the logits, for the networks of keras.applications. The stem is
+    converted to images standardised per channel, and for other than three channels inflated (see
+    `inflate`). A file: the model.keras of a network of the same shape; the logits are left out
+    where the number of classes differs.
+
+    Raises RecipeError where there are no such weights or they do not fit.
+    """
+    if model.weights == "random":
+        return
+    if model.weights == "imagenet":
+        copy_imagenet_weights(_imagenet_network(model.name), network, model.name)
+    else:
+        _copy_file(Path(model.weights), network)
+
+
+def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """A stem for RGB turned into one for `channels` channels: (h, w, 3, F) to (h, w, channels, F).
+
+    Every channel gets the mean of the three kernels times 3 / channels, so an image whose channels
+    are all alike gives what a grey RGB image gave. Three channels are left as they are.
+    """
+    if channels == 3:
+        return kernel
+    mean = kernel.mean(axis=2, keepdims=True) * (3 / channels)
+    return np.repeat(mean, channels, axis=2)
+
+
+def standardised_stem(kernel: np.ndarray, name: str) -> np.ndarray:
+    """The stem of the Keras application `name` for images standardised as ImageNet's, RGB.
+
+    Keras' ResNets take BGR in 0 to 255 less its mean; the others are standardised already.
+    """
+    if not name.startswith("resnet"):
+        return kernel
+    return kernel[:, :, ::-1] * (255 * IMAGENET_DEVIATION)[:, None]
+
+
+def copy_imagenet_weights(source: keras.Model, network: keras.Model, name: str) -> None:
+    """Copy the weights of `source`, the Keras application `name` for RGB, layer by layer.
+
+    The stem is changed to take standardised images, and as many channels as `network` does.
+    """
+    for layer in source.layers:
+        weights = layer.get_weights()
+        if not weights or isinstance(layer, RESCALING):
+            continue
+        if layer.name == STEMS[name]:
+            channels = network.input.shape[-1]
+            weights = [inflate(standardised_stem(weights[0], name), channels), *weights[1:]]
+        network.get_layer(layer.name).set_weights(weights)
+
+
+def _imagenet_network(name: str) -> keras.Model:
+    if name not in APPLICATIONS:
+        raise RecipeError(
+            f"model.weights: there are no ImageNet weights for {name}; choose model.weights: "
+            f"random, or one of the models that have them: {', '.join(APPLICATIONS)}"
+        )
+    image = keras.Input((224, 224, 3))
+    try:
+        return APPLICATIONS[name](include_top=False, weights="imagenet", input_tensor=image)
+    except Exception as error:  # Keras raises a bare Exception for a failed download
+        raise RecipeError(
+            f"model.weights: the ImageNet weights of {name} could not be downloaded ({error}); "
+            "connect once, or copy the file into ~/.keras/models (KERAS_HOME/models where "
+            "that is set), or choose model.weights: random"
+        ) from error
+
+
+def _copy_file(path: Path, network: keras.Model) -> None:
+    source = _read(path)
+    ours, theirs = _weighted_layers(network), _weighted_layers(source)
+    skipped = LOGITS if _shapes(ours.get(LOGITS)) != _shapes(theirs.get(LOGITS)) else None
+    for name in ours.keys() | theirs.keys():
+        if name != skipped and _shapes(ours.get(name)) != _shapes(theirs.get(name)):
+            raise RecipeError(
+                f"model.weights: {path} is of another network: layer {name} has weights "
+                f"{_shapes(theirs.get(name))}, the recipe's {network.name} needs "
+                f"{_shapes(ours.get(name))}; model, input.size_px and channels must be the same"
+            )
+    for name in ours.keys() - {skipped}:
+        ours[name].set_weights(theirs[name].get_weights())
+
+
+def _read(path: Path) -> keras.Model:
+    if not path.is_file():
+        raise RecipeError(
+            f"model.weights: {path} not found; expected random, imagenet or the path of a "
+            "model.keras that a run has written"
+        )
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # zip, HDF5 and Keras each have errors of their own
+        raise RecipeError(f"model.weights: {path} cannot be read as a Keras model ({error})") from (
+            error
+        )
+
+
+def _weighted_layers(network: keras.Model) -> dict[str, Any]:
+    return {layer.name: layer for layer in network.layers if layer.weights}
+
+
+def _shapes(layer: Any) -> list[tuple[int, ...]]:
+    return [] if layer is None else [tuple(weight.shape) for weight in layer.weights]

@@ -1,0 +1,368 @@
+"""The recipe: one validated YAML file that says how a model is trained.
+
+A recipe is a tree of frozen pydantic models. An unknown key is refused with the path to it and
+the nearest known one; every field carries a description, which `deadlib-train --explain` prints.
+Reading a recipe imports neither TensorFlow nor Keras.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import wrap
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from deadlib.errors import RecipeError
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and closed to keys that nothing reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+ModelName = Literal[
+    "small_cnn",
+    "deadnet",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "densenet121",
+    "efficientnetb0",
+]
+
+
+class ModelSection(Section):
+    """Which network."""
+
+    name: ModelName = Field("small_cnn", description="the network; see docs/models.md")
+    weights: str = Field(
+        "random",
+        description="random; imagenet (downloads Keras' own weights; stems of other than 3 "
+        "channels are inflated); or the path of a model.keras of the same network",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the logits")
+    pooling: Literal["ceil", "floor"] = Field(
+        "ceil", description="deadnet only: how 2 x 2 pooling rounds odd sizes (D-2)"
+    )
+    dense_batch_norm: bool = Field(
+        False, description="deadnet only: batch normalisation on the dense layers (D-5)"
+    )
+    width: int = Field(32, ge=4, description="small_cnn only: filters of the first block")
+    blocks: int = Field(3, ge=1, le=6, description="small_cnn only: blocks, each halving the size")
+
+
+class InputSection(Section):
+    """From a stored image to what the network sees; the same in training, prediction, serving."""
+
+    size_px: tuple[int, int] = Field(
+        (64, 64), description="rows and columns of what the network sees"
+    )
+    fit: Literal["resize", "crop"] = Field(
+        "resize",
+        description="resize: the whole image, bilinear with antialiasing; crop: a window of "
+        "size_px, random in training, central otherwise",
+    )
+    normalise: Literal["per_image", "dataset", "none"] = Field(
+        "per_image",
+        description="per_image: zero mean and unit variance of each channel of each image; "
+        "dataset: mean and deviation of the training split, per channel; none: intensities in "
+        "0-1 (integer types are divided by their largest value)",
+    )
+
+
+class AugmentStep(Section):
+    """One augmentation: its name and the parameters of that layer."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = Field(description="a name in deadlib.augment.AUGMENTATIONS")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class LossSection(Section):
+    """What is minimised."""
+
+    name: Literal["cross_entropy", "focal"] = Field("cross_entropy", description="the loss")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share spread over all classes")
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
+        "none", description="none; balanced (inverse frequency, mean 1); or a weight by class name"
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="focal only: the focusing exponent")
+
+
+class OptimiserSection(Section):
+    """How the weights move."""
+
+    name: Literal["sgd", "adam", "adamw"] = Field("adamw", description="the optimiser")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(
+        1e-4,
+        ge=0,
+        description="adamw: decoupled decay; sgd: L2 in Caffe's convention (gradient += decay x "
+        "weight); adam: none allowed but 0. Kernels only: biases and batch normalisation are "
+        "excluded",
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
+    nesterov: bool = Field(True, description="sgd only")
+    clip_norm: float | None = Field(None, gt=0, description="clip the global gradient norm")
+
+
+class ScheduleSection(Section):
+    """How the learning rate goes over the steps."""
+
+    name: Literal["constant", "inverse", "cosine", "one_cycle"] = Field(
+        "cosine", description="the schedule"
+    )
+    warmup_steps: int = Field(0, ge=0, description="cosine only: linear rise from 0")
+    final_fraction: float = Field(
+        0.0, ge=0, le=1, description="cosine only: last rate as a share of the peak"
+    )
+    gamma: float = Field(1e-5, ge=0, description="inverse only: rate x (1 + gamma step)^-power")
+    power: float = Field(0.75, ge=0, description="inverse only")
+
+
+class TrainingSection(Section):
+    """How long, on what, and how exactly."""
+
+    epochs: int = Field(20, ge=1, description="passes over the training split")
+    batch: int = Field(32, ge=1, description="examples a step, over all devices together")
+    mixed_precision: bool = Field(False, description="float16 on GPUs, bfloat16 on CPUs and TPUs")
+    jit: Literal["auto", "on", "off"] = Field(
+        "auto", description="XLA for the step; auto: on where there is a GPU, off on CPUs"
+    )
+    strategy: Literal["auto", "one", "mirrored"] = Field(
+        "auto", description="auto: mirrored where there are two GPUs or more, otherwise one device"
+    )
+    deterministic: bool = Field(
+        True, description="same seed, same weights; costs some speed on GPUs"
+    )
+    checkpoint_every_steps: int = Field(
+        500, ge=1, description="a checkpoint to resume from; one is also written at each epoch"
+    )
+
+
+class ValidationSection(Section):
+    """Which epoch is kept."""
+
+    metric: Literal[
+        "loss", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision"
+    ] = Field("balanced_accuracy", description="the metric, over groups, that picks the epoch kept")
+    group_by: str | None = Field(
+        None,
+        description="the column whose examples are averaged before the metric; by default the "
+        "one that the dataset was split by",
+    )
+    patience_epochs: int | None = Field(
+        None, ge=1, description="stop after this many epochs without improvement"
+    )
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    dataset: str = Field(description="the dataset directory, relative to the current folder")
+    seed: int = Field(0, ge=0, lt=2**31, description="seeds weights, order and augmentation")
+    model: ModelSection = Field(default_factory=ModelSection)
+    input: InputSection = Field(default_factory=InputSection)
+    augment: tuple[AugmentStep, ...] = Field((), description="augmentations, in this order")
+    loss: LossSection = Field(default_factory=LossSection)
+    optimiser: OptimiserSection = Field(default_factory=OptimiserSection)
+    schedule: ScheduleSection = Field(default_factory=ScheduleSection)
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    validation: ValidationSection = Field(default_factory=ValidationSection)
+
+
+Overrides = Annotated[Sequence[str], "key.path=value"]
+
+
+def load_recipe(path: str | Path, overrides: Overrides = ()) -> Recipe:
+    """Read a recipe file and apply `key.path=value` overrides (values are YAML).
+
+    Raises RecipeError, naming the file, the path of the key, what was found and what was expected.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from None
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of sections, found {type(tree).__name__}")
+    for override in overrides:
+        _apply_override(tree, override)
+    return parse_recipe(tree, origin=str(path))
+
+
+def parse_recipe(tree: Mapping[str, Any], origin: str = "recipe") -> Recipe:
+    """Validate a recipe given as a mapping. Raises RecipeError."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        problems = "\n".join(_describe(problem) for problem in error.errors())
+        raise RecipeError(f"{origin}:\n{problems}") from None
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The resolved recipe as YAML that `load_recipe` reads back to the same recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def explained_text(recipe: Recipe) -> str:
+    """As `recipe_text`, with what every key means as a comment above it."""
+    return "\n".join(_explained_lines(recipe, "")) + "\n"
+
+
+def reference_text() -> str:
+    """Every key of a recipe as Markdown tables; docs/recipe.md is this text."""
+    parts = [
+        "# The recipe\n",
+        "A recipe is one YAML file. Every key below may be left out except `dataset`; an unknown "
+        "key is refused. `deadlib-train RECIPE --explain` prints a recipe with all its defaults, "
+        "and `--set training.epochs=5` changes one key from the command line.\n",
+        "<!-- Generated from deadlib/recipe.py; to write it again:\n"
+        "python -c \"from deadlib.recipe import reference_text; print(reference_text(), end='')\" "
+        "> docs/recipe.md -->\n",
+        _table(Recipe),
+    ]
+    for name, field in Recipe.model_fields.items():
+        section = AugmentStep if name == "augment" else field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            parts += [f"\n## {name}\n", f"{section.__doc__}\n", _table(section)]
+    parts.append(
+        "\nThe other keys of an augmentation are its parameters; docs/augmentation.md has them."
+    )
+    return "\n".join(parts) + "\n"
+
+
+def _explained_lines(section: Section, indent: str) -> list[str]:
+    lines = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            comment = (type(value).__doc__ or "").strip()
+            lines += ["", f"{indent}# {comment}", f"{indent}{name}:"]
+            lines += _explained_lines(value, indent + "  ")
+            continue
+        remark = f"{field.description} [{_kind(field)}]"
+        lines += [f"{indent}# {line}" for line in wrap(remark, 96 - len(indent))]
+        if name == "augment" and value:
+            lines.append(f"{indent}{name}:")
+            lines += [f"{indent}  - {_plain(step.model_dump(mode='json'))}" for step in value]
+        else:
+            lines.append(f"{indent}{name}: {_plain(value)}")
+    return lines
+
+
+def _table(section: type[Section]) -> str:
+    rows = ["| key | values | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            continue
+        default = "required" if field.is_required() else f"`{_plain(field.default)}`"
+        rows.append(f"| `{name}` | {_kind(field)} | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _plain(value: Any) -> str:
+    """A default as one writes it in YAML."""
+    plain = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+_BOUNDS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}"}
+
+
+def _kind(field: FieldInfo) -> str:
+    """What a key takes, in words, with its bounds."""
+    bounds = [
+        words.format(getattr(limit, bound))
+        for limit in field.metadata
+        for bound, words in _BOUNDS.items()
+        if hasattr(limit, bound)
+    ]
+    return ", ".join([_type_words(field.annotation), *bounds])
+
+
+def _type_words(annotation: Any) -> str:
+    plain = {
+        int: "whole number",
+        float: "number",
+        bool: "true or false",
+        str: "text",
+        NoneType: "null",
+        tuple[int, int]: "two whole numbers",
+        dict[str, float]: "mapping of names to numbers",
+        tuple[AugmentStep, ...]: "list",
+    }
+    if annotation in plain:
+        return plain[annotation]
+    if get_origin(annotation) is Literal:
+        return ", ".join(str(choice) for choice in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(_type_words(part) for part in get_args(annotation))
+    raise TypeError(f"no words for the type {annotation}")
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {override}: expected key=value, for example training.epochs=5")
+    *parents, last = key.split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise RecipeError(f"--set {override}: {parent} is not a section")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {override}: {value!r} is not valid YAML") from None
+
+
+def _describe(problem: Any) -> str:
+    """One line for one pydantic problem, with the nearest known name where that helps."""
+    location = [part for part in problem["loc"]]
+    where = ".".join(str(part) for part in location)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        return f"  {where}: unknown key; {nearest(str(location[-1]), known)}"
+    if problem["type"] == "literal_error":
+        known = [
+            word.strip(" '") for word in problem["ctx"]["expected"].replace(" or ", ",").split(",")
+        ]
+        return (
+            f"  {where}: {problem['input']!r} is unknown; {nearest(str(problem['input']), known)}"
+        )
+    if problem["type"] == "missing":
+        return f"  {where}: missing; every recipe needs it"
+    return f"  {where}: {problem['msg']}; found {problem['input']!r}"
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    section: Any = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        section = annotation if isinstance(annotation, type) else AugmentStep
+    return list(section.model_fields)
+
+
+def nearest(found: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(found, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}known: {', '.join(known)}"

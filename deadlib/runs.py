@@ -1,0 +1,199 @@
+"""The run directory: what training leaves and everything after it reads.
+
+recipe.yaml      the recipe as resolved
+dataset.json     what the run needs to know of its dataset: channels, classes, card, split
+                 proof, conversion settings, fingerprint, fitted intensity statistics
+versions.json    Python, deadlib, TensorFlow, Keras, NumPy; machine; seed; command
+history.csv      one row per epoch
+log.txt          what TensorFlow and other libraries had to say
+tensorboard/     event files
+checkpoints/     latest/ (to resume from) and best/
+model.keras      the network with the weights of the best epoch; written last, so a run
+                 directory with it is finished
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from deadlib.errors import RunError
+from deadlib.recipe import Recipe, load_recipe, recipe_text
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+RECIPE = "recipe.yaml"
+DATASET = "dataset.json"
+VERSIONS = "versions.json"
+HISTORY = "history.csv"
+LOG = "log.txt"
+TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints"
+MODEL = "model.keras"
+ALL = (MODEL, CHECKPOINTS, TENSORBOARD, HISTORY, VERSIONS, DATASET, RECIPE)
+"""In this order a run is deleted: at any moment it is still seen as an unfinished run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run directory, read only."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Open a finished run. Raises RunError where it is missing or unfinished."""
+        folder = Path(folder)
+        if not (folder / RECIPE).is_file():
+            raise RunError(
+                f"{folder}: no run directory (no {RECIPE}); give what deadlib-train wrote"
+            )
+        if not (folder / MODEL).is_file():
+            raise RunError(
+                f"{folder}: the run is unfinished (no {MODEL}); continue it with "
+                f"deadlib-train {folder / RECIPE} --run {folder} --resume"
+            )
+        return cls(folder)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return load_recipe(self.folder / RECIPE)
+
+    @cached_property
+    def dataset(self) -> dict[str, Any]:
+        return self._json(DATASET)
+
+    @cached_property
+    def versions(self) -> dict[str, Any]:
+        return self._json(VERSIONS)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_csv(self.folder / HISTORY)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch (1-based) whose weights the network has: the first with the best metric."""
+        metric = self.recipe.validation.metric
+        sign = -1 if metric == "loss" else 1
+        values = sign * self.history[f"validation_{metric}"]
+        return int(values.fillna(float("-inf")).argmax()) + 1
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the network's outputs."""
+        return list(self.dataset["classes"])
+
+    @property
+    def channels(self) -> list[str]:
+        """Channel names in the order of the network's input."""
+        return list(self.dataset["channels"])
+
+    def network(self) -> keras.Model:
+        """Load the trained network: preprocessed images in, logits out."""
+        import keras
+
+        try:
+            return keras.models.load_model(self.folder / MODEL, compile=False)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.folder / MODEL}: cannot be read ({error})") from None
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read ({error.strerror})") from None
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path}: damaged ({error})") from None
+        return found
+
+
+def check_free(
+    folder: Path, recipe: Recipe, *, resume: bool = False, overwrite: bool = False
+) -> None:
+    """Refuse to train into `folder` where that would mix runs or delete what is no run.
+
+    Raises RunError: without `resume` or `overwrite` where a run stands there; with `resume` where
+    none does, or one of another recipe; where the folder holds other files and no run.
+    """
+    if resume and overwrite:
+        raise RunError("--resume continues a run and --overwrite deletes it; give one of them")
+    if (folder / RECIPE).is_file():
+        if resume:
+            _check_same_recipe(folder, recipe)
+        elif not overwrite and ((folder / MODEL).exists() or (folder / CHECKPOINTS).exists()):
+            raise RunError(
+                f"{folder}: a run already stands here; continue it with --resume, replace it with "
+                "--overwrite, or choose another folder with --run"
+            )
+    elif resume:
+        raise RunError(f"{folder}: no run to resume (no {RECIPE}); leave out --resume to start one")
+    elif folder.exists() and (not folder.is_dir() or _other_than_log(folder)):
+        raise RunError(f"{folder}: not empty and not a run; choose a new folder with --run")
+
+
+def start(folder: Path, recipe: Recipe, *, overwrite: bool = False) -> None:
+    """Make the folder of a new run, after deleting the run that stood there if that was asked."""
+    if overwrite:
+        for name in ALL:
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: the folder cannot be made ({error.strerror})") from None
+    write_text(folder / RECIPE, recipe_text(recipe))
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file beside `path` and rename it: readers see the former file or the new one.
+
+    Raises RunError where the disk refuses.
+    """
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with open(beside, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}); free the disk and use --resume"
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_atomically` for text."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _other_than_log(folder: Path) -> bool:
+    return any(entry.name != LOG for entry in folder.iterdir())
+
+
+def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
+    stored = load_recipe(folder / RECIPE)
+    if stored == recipe:
+        return
+    changed = [
+        name for name in type(recipe).model_fields if getattr(stored, name) != getattr(recipe, name)
+    ]
+    raise RunError(
+        f"{folder}: the run was started with another recipe (differs in {', '.join(changed)}); "
+        f"resume it with deadlib-train {folder / RECIPE} --run {folder} --resume"
+    )

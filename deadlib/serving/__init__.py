@@ -1,0 +1,5 @@
+"""A run as a SavedModel that TensorFlow Serving, or TensorFlow alone, can answer from."""
+
+from deadlib.serving.export import export
+
+__all__ = ["export"]

@@ -1,0 +1,259 @@
+"""From a run to `OUT/<version>/`, checked against the run's own network before it counts.
+
+OUT/1/saved_model.pb, variables/     what TensorFlow Serving and TensorFlow load
+OUT/1/assets.extra/deadlib.json      classes, channels, signatures, origin, result of the check
+OUT/1/assets.extra/golden.npz        stored examples and the answers expected for them
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deadlib._version import __version__
+from deadlib.data.preprocess import fit_size, preprocess_for
+from deadlib.errors import ExportError
+from deadlib.inputs import (
+    ProgressCallback,
+    RunInput,
+    channel_positions,
+    spread_over_labels,
+    unit_range,
+)
+from deadlib.models import embedding_network
+from deadlib.outputs import written_whole
+from deadlib.runs import Run
+from deadlib.serving.signature import (
+    ENCODED_CHANNELS,
+    ENCODED_SIGNATURE,
+    FLOAT_SIGNATURE,
+    ServedNetwork,
+)
+from tfrecords_tools import open_dataset
+from tfrecords_tools.errors import ToolsError
+
+TOLERANCE = 1e-4
+GOLDEN_EXAMPLES = 8
+CHECKED_ON = "/CPU:0"
+"""GPUs round convolutions differently for each size of a batch, by more than the tolerance."""
+
+EXTRA = "assets.extra"
+DESCRIPTION = "deadlib.json"
+GOLDEN = "golden.npz"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Images and what the run's own network answers for them."""
+
+    origin: str
+    names: list[str]
+    images: list[np.ndarray]
+    """(H, W, C) as stored; sizes may differ."""
+    probabilities: np.ndarray
+    embedding: np.ndarray
+
+    @cached_property
+    def files(self) -> list[bytes]:
+        """The images as PNG files; empty where PNG cannot hold them."""
+        for image in self.images:
+            if image.dtype.kind == "f" or image.shape[-1] not in ENCODED_CHANNELS:
+                return []
+        return [tf.io.encode_png(image).numpy() for image in self.images]
+
+
+def export(
+    run: Run | str | Path, out: str | Path, *, progress: ProgressCallback | None = None
+) -> Path:
+    """Write the run's network as the next version below `out` and return that folder.
+
+    The SavedModel takes float images (`serving_default`) and, for 1, 3 or 4 channels, the bytes of
+    PNG, JPEG or BMP files (`encoded`), and gives class_name (B,), class_names (B, K),
+    probabilities (B, K) and embedding (B, D). See docs/serve.md.
+
+    It is loaded again and asked about stored examples of the run's dataset (about seeded noise
+    where that is gone). Raises ExportError where an answer differs by more than 1e-4 from that of
+    the network itself; then, and after an interruption, no version is left.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    out = Path(out)
+    with tf.device(CHECKED_ON):
+        golden = _golden(run)
+    _report(progress, 1)
+    # Loaded anew: a SavedModel remembers on which device its variables stood.
+    served = _served(run)
+    version = out / str(_next_version(out))
+    with written_whole(version) as partial:
+        tf.saved_model.save(served, str(partial), signatures=served.signatures())
+        _report(progress, 2)
+        with tf.device(CHECKED_ON):
+            differences = verify(partial, golden)
+        _refuse_differences(run, differences)
+        _write_extra(partial / EXTRA, run, golden, differences)
+    _report(progress, 3)
+    return version
+
+
+def verify(folder: Path, golden: Golden) -> dict[str, float]:
+    """The largest difference of each signature's probabilities and embedding from the golden ones.
+
+    Differences of the embedding are relative to its largest value, where that is above 1.
+    """
+    signatures = tf.saved_model.load(str(folder)).signatures
+    floats = [tf.constant(unit_range(image)[None]) for image in golden.images]
+    answers = {FLOAT_SIGNATURE: [signatures[FLOAT_SIGNATURE](image=image) for image in floats]}
+    if ENCODED_SIGNATURE in signatures and golden.files:
+        answers[ENCODED_SIGNATURE] = [
+            signatures[ENCODED_SIGNATURE](image_bytes=tf.constant(golden.files))
+        ]
+    return {name: _difference(parts, golden) for name, parts in answers.items()}
+
+
+def _served(run: Run) -> ServedNetwork:
+    return ServedNetwork(
+        embedding_network(run.network()),
+        preprocess_for(run.recipe.input, run.dataset),
+        run.recipe.input,
+        classes=run.classes,
+        channels=run.channels,
+        integers="float32" not in run.dataset["card"]["dtypes"],
+    )
+
+
+def _golden(run: Run) -> Golden:
+    network = embedding_network(run.network())
+    origin, names, images = _stored_images(run)
+    section = run.recipe.input
+    preprocess = preprocess_for(section, run.dataset)
+    fitted = [np.asarray(fit_size(unit_range(image), section))[None] for image in images]
+    # One at a time: with fit=crop the stored sizes may differ.
+    answers = [network.predict_on_batch(np.asarray(preprocess(image))) for image in fitted]
+    logits = np.concatenate([np.asarray(answer[0]) for answer in answers])
+    return Golden(
+        origin=origin,
+        names=names,
+        images=images,
+        probabilities=np.asarray(keras.ops.softmax(logits)),
+        embedding=np.concatenate([np.asarray(answer[1]) for answer in answers]),
+    )
+
+
+def _stored_images(run: Run) -> tuple[str, list[str], list[np.ndarray]]:
+    """Where they are from, their ids, and images (H, W, C) in the network's order of channels."""
+    path = run.dataset["path"]
+    try:
+        dataset = open_dataset(path)
+    except ToolsError:
+        return _noise(run, f"seeded noise: {path} is not there any more")
+    if dataset.fingerprint != run.dataset["fingerprint"]:
+        return _noise(run, f"seeded noise: {path} is not the dataset that the run was trained on")
+    given = RunInput(run, dataset, channel_positions(run, dataset))
+    examples = dataset.manifest.reset_index(drop=True)
+    held_back = examples[examples["split"] == "test"]
+    chosen = spread_over_labels(examples if held_back.empty else held_back, GOLDEN_EXAMPLES, seed=0)
+    images = [given.image(int(row)) for row in chosen.index]
+    return str(path), list(chosen["example_id"]), images
+
+
+def _noise(run: Run, origin: str) -> tuple[str, list[str], list[np.ndarray]]:
+    shape = run.dataset.get("image_shape") or run.recipe.input.size_px
+    generator = np.random.default_rng(0)
+    size = (GOLDEN_EXAMPLES, shape[0], shape[1], len(run.channels))
+    images = list(generator.integers(0, 256, size, dtype=np.uint8))
+    return origin, [f"noise {number}" for number in range(GOLDEN_EXAMPLES)], images
+
+
+def _difference(answers: list[dict[str, tf.Tensor]], golden: Golden) -> float:
+    probabilities = np.concatenate([answer["probabilities"].numpy() for answer in answers])
+    embedding = np.concatenate([answer["embedding"].numpy() for answer in answers])
+    scale = max(1.0, float(np.abs(golden.embedding).max()))
+    return max(
+        float(np.abs(probabilities - golden.probabilities).max()),
+        float(np.abs(embedding - golden.embedding).max()) / scale,
+    )
+
+
+def _refuse_differences(run: Run, differences: dict[str, float]) -> None:
+    for signature, difference in differences.items():
+        # Written so that NaN is refused too.
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f"{run.folder}: the exported signature {signature} differs from the network by "
+                f"{difference:.1e}, expected at most {TOLERANCE:.0e}; nothing was exported; "
+                "please report it with the run's versions.json and recipe.yaml"
+            )
+
+
+def _write_extra(folder: Path, run: Run, golden: Golden, differences: dict[str, float]) -> None:
+    folder.mkdir()
+    arrays: dict[str, Any] = {f"image_{i}": image for i, image in enumerate(golden.images)}
+    arrays |= {f"file_{i}": np.frombuffer(data, np.uint8) for i, data in enumerate(golden.files)}
+    np.savez_compressed(
+        folder / GOLDEN,
+        example_id=np.array(golden.names),
+        probabilities=golden.probabilities,
+        embedding=golden.embedding,
+        **arrays,
+    )
+    described = json.dumps(_description(run, golden, differences), indent=2)
+    (folder / DESCRIPTION).write_text(described + "\n", encoding="utf-8")
+
+
+def _description(run: Run, golden: Golden, differences: dict[str, float]) -> dict[str, Any]:
+    channels = ", ".join(run.channels)
+    rows, columns = run.recipe.input.size_px
+    size = "of any size" if run.recipe.input.fit == "resize" else f"at least {rows} x {columns} px"
+    inputs = {
+        FLOAT_SIGNATURE: {
+            "image": f"(B, H, W, {len(run.channels)}) float32, {size}, channels {channels}; "
+            "intensities in 0-1: 8-bit values divided by 255, 16-bit ones by 65535, floats as "
+            "they are"
+        },
+        ENCODED_SIGNATURE: {
+            "image_bytes": f"(B,) string, each a PNG (8 or 16 bit), JPEG or BMP file, {size}, "
+            f"channels {channels}"
+        },
+    }
+    outputs = {
+        "class_name": "(B,) string, the most probable class",
+        "class_names": f"(B, {len(run.classes)}) string, all classes in the order of probabilities",
+        "probabilities": f"(B, {len(run.classes)}) float32, summing to 1",
+        "embedding": f"(B, {golden.embedding.shape[1]}) float32",
+    }
+    return {
+        "deadlib": __version__,
+        "classes": run.classes,
+        "channels": run.channels,
+        "input": run.recipe.input.model_dump(mode="json"),
+        "signatures": {name: inputs[name] for name in inputs if name in differences},
+        "outputs": outputs,
+        "run": str(run.folder.resolve()),
+        "recipe": run.recipe.model_dump(mode="json"),
+        "versions": run.versions,
+        "dataset": {"name": run.dataset["name"], "fingerprint": run.dataset["fingerprint"]},
+        "check": {
+            "images": golden.origin,
+            "examples": len(golden.images),
+            "largest_difference": differences,
+            "tolerance": TOLERANCE,
+        },
+    }
+
+
+def _next_version(out: Path) -> int:
+    if not out.is_dir():
+        return 1
+    found = [int(path.name) for path in out.iterdir() if path.name.isdecimal()]
+    return max(found, default=0) + 1
+
+
+def _report(progress: ProgressCallback | None, done: int) -> None:
+    if progress is not None:
+        progress("export", done, 3)

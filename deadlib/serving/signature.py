@@ -1,0 +1,187 @@
+"""The served tensors: images or encoded files in; class names, probabilities and embedding out.
+
+Everything between lies in the graph: decoding, fitting to size, normalisation, network. Wrong
+input is refused there, with a message for the one who sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deadlib.data.preprocess import Preprocess, fit_size
+from deadlib.recipe import InputSection
+
+FLOAT_SIGNATURE = "serving_default"
+ENCODED_SIGNATURE = "encoded"
+ENCODED_CHANNELS = (1, 3, 4)
+"""What a picture file can hold: grey, colour, and, in a PNG, four channels."""
+
+LARGEST_UNIT = 1.001
+
+_PNG, _JPEG, _BMP = b"\x89PNG", b"\xff\xd8\xff", b"BM"
+
+
+class ServedNetwork(tf.Module):
+    """A network with its preprocessing, as the two signatures of a SavedModel.
+
+    network: preprocessed images to [logits (B, K), embedding (B, D)]. integers: the run was trained
+    on integer images: floats above 1 are then a mistake of the sender, and files can be taken.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        preprocess: Preprocess,
+        section: InputSection,
+        *,
+        classes: Sequence[str],
+        channels: Sequence[str],
+        integers: bool,
+    ) -> None:
+        super().__init__(name="deadlib")
+        self._network = network
+        self._preprocess = preprocess
+        self._section = section
+        self._classes = tuple(classes)
+        self._channels = tuple(channels)
+        self._integers = integers
+
+    def signatures(self) -> dict[str, Any]:
+        """The functions to save, by signature name."""
+        image = tf.TensorSpec((None, None, None, None), tf.float32, name="image")
+        found = {FLOAT_SIGNATURE: tf.function(self._of_floats, input_signature=[image])}
+        if self._integers and len(self._channels) in ENCODED_CHANNELS:
+            image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
+            found[ENCODED_SIGNATURE] = tf.function(self._of_files, input_signature=[image_bytes])
+        return found
+
+    def _of_floats(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.control_dependencies(_finite(image) + (_unit(image) if self._integers else [])):
+            image = tf.identity(image)
+        return self._answer(image, self._fitted)
+
+    def _of_files(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._answer(image_bytes, lambda data: self._fitted(self._decoded(data)))
+
+    def _answer(
+        self, given: tf.Tensor, prepare: Callable[[tf.Tensor], tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        shape = (*self._section.size_px, len(self._channels))
+        fitted = tf.map_fn(prepare, given, fn_output_signature=tf.TensorSpec(shape, tf.float32))
+        logits, embedding = self._network(self._preprocess(fitted), training=False)
+        names = tf.constant(self._classes)
+        return {
+            "class_name": tf.gather(names, tf.argmax(logits, axis=1)),
+            "class_names": tf.tile(names[None], (tf.shape(logits)[0], 1)),
+            "probabilities": tf.nn.softmax(logits),
+            "embedding": embedding,
+        }
+
+    def _decoded(self, data: tf.Tensor) -> tf.Tensor:
+        """One PNG, JPEG or BMP file as (H, W, C) float32 in unit range, opaque alpha dropped."""
+        image = decode_file(data)
+        expected = len(self._channels)
+        found = tf.shape(image)[-1]
+        opaque = tf.equal(found, expected + 1) & tf.reduce_all(image[..., expected:] >= 1.0)
+        return tf.cond(opaque, lambda: image[..., :expected], lambda: image)
+
+    def _fitted(self, image: tf.Tensor) -> tf.Tensor:
+        """One image (H, W, C) in unit range at the size that the network takes."""
+        expected = len(self._channels)
+        found = tf.shape(image)
+        right = _refuse_unless(
+            tf.equal(found[-1], expected),
+            f"deadlib: this model takes {expected} channels ({', '.join(self._channels)}), found",
+            found[-1],
+        )
+        with tf.control_dependencies([right]):
+            image = tf.identity(image)
+        # A graph that is being traced for other channels must still be built; `right` refuses it.
+        image = tf.reshape(image[..., :expected], (found[0], found[1], expected))
+        rows, columns = self._section.size_px
+        if self._section.fit == "resize":
+            return fit_size(image, self._section)
+        large = _refuse_unless(
+            (found[0] >= rows) & (found[1] >= columns),
+            f"deadlib: this model takes images of at least {rows} x {columns} px, found",
+            found[:2],
+        )
+        with tf.control_dependencies([large]):
+            top, left = (found[0] - rows) // 2, (found[1] - columns) // 2
+            return tf.image.crop_to_bounding_box(image, top, left, rows, columns)
+
+
+def decode_file(data: tf.Tensor) -> tf.Tensor:
+    """Graph op: the bytes () of a PNG (8 or 16 bit), JPEG or BMP as (H, W, C) float32 in 0..1.
+
+    Not tf.io.decode_image: as uint16 it gives an 8-bit BMP's values times 256, and it decodes JPEG
+    with a fast transform that differs by several grey levels from what pillow reads.
+    """
+
+    def png() -> tf.Tensor:
+        return tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.float32) / 65535.0
+
+    def jpeg() -> tf.Tensor:
+        exact = tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE")
+        return tf.cast(exact, tf.float32) / 255.0
+
+    def bmp() -> tf.Tensor:
+        with tf.control_dependencies([_grey_palette(data)]):
+            image = tf.io.decode_bmp(data)
+        # The fourth byte of a BMP's pixel is padding.
+        return tf.cast(image[..., :3], tf.float32) / 255.0
+
+    def unknown() -> tf.Tensor:
+        known = "deadlib: not a PNG, JPEG or BMP file; send other images as floats; it begins with"
+        with tf.control_dependencies([_refuse_unless(tf.constant(False), known, _head(data, 4))]):
+            return tf.zeros((1, 1, 1))
+
+    image = tf.case(
+        [
+            (tf.equal(_head(data, 4), _PNG), png),
+            (tf.equal(_head(data, 3), _JPEG), jpeg),
+            (tf.equal(_head(data, 2), _BMP), bmp),
+        ],
+        default=unknown,
+    )
+    return tf.ensure_shape(image, (None, None, None))
+
+
+def _grey_palette(data: tf.Tensor) -> tf.Operation:
+    """TensorFlow reads a BMP's colour numbers as grey values: refuse other than a grey palette."""
+    pixels_at = tf.io.decode_raw(tf.strings.substr(data, 10, 4), tf.int32)[0]
+    palette_at = 14 + tf.io.decode_raw(tf.strings.substr(data, 14, 4), tf.int32)[0]
+    bits = tf.io.decode_raw(tf.strings.substr(data, 28, 2), tf.uint16)[0]
+    entries = tf.where(tf.equal(bits, 8), (pixels_at - palette_at) // 4, 0)
+    palette = tf.io.decode_raw(tf.strings.substr(data, palette_at, 4 * entries), tf.uint8)
+    colours = tf.cast(tf.reshape(palette, (-1, 4))[:, :3], tf.int32)
+    grey = tf.reduce_all(tf.equal(colours, tf.range(entries)[:, None]))
+    message = "deadlib: a BMP with a palette of colours; save it as PNG; number of colours:"
+    return _refuse_unless(grey, message, entries)
+
+
+def _head(data: tf.Tensor, size: int) -> tf.Tensor:
+    return tf.strings.substr(data, 0, size)
+
+
+def _finite(image: tf.Tensor) -> list[tf.Operation]:
+    broken = tf.reduce_sum(tf.cast(~tf.math.is_finite(image), tf.int32))
+    message = "deadlib: expected finite intensities; number of NaN or infinite ones:"
+    return [_refuse_unless(tf.equal(broken, 0), message, broken)]
+
+
+def _unit(image: tf.Tensor) -> list[tf.Operation]:
+    low, high = tf.reduce_min(image), tf.reduce_max(image)
+    message = (
+        "deadlib: expected intensities in 0-1: divide 8-bit images by 255, 16-bit ones by 65535; "
+        "found from, to:"
+    )
+    return [_refuse_unless((low >= 0) & (high <= LARGEST_UNIT), message, tf.stack([low, high]))]
+
+
+def _refuse_unless(condition: tf.Tensor, message: str, found: tf.Tensor) -> tf.Operation:
+    return tf.debugging.Assert(condition, [message, found])

@@ -1,0 +1,149 @@
+"""Cell painting: four fluorescence channels of healthy, apoptotic and ferroptotic cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deadlib.simulation.cells import NEVER, CellLine, make_cell, scatter_cells
+from deadlib.simulation.design import (
+    Stream,
+    kept_wells,
+    plate_conditions,
+    stream,
+)
+from deadlib.simulation.field import Field
+from deadlib.simulation.optics import expose, fluorescence
+from deadlib.simulation.parameters import CHANNELS, PaintingParameters
+from deadlib.simulation.plates import (
+    CLASSES,
+    Well,
+    inhibition,
+    viability_rows,
+    wells_of_plate,
+)
+from deadlib.simulation.shapes import textures
+from deadlib.simulation.stains import Stained, paint
+from deadlib.simulation.truth import Rendered, write_grey, write_mask
+
+LINE = CellLine(radius_um=13.0, aspect=1.7, protrusions=1.8, nucleus=0.48, granules=10)
+SPONTANEOUS = 0.03
+FULL_SIGNAL = 0.28
+BACKGROUND = 0.012
+
+
+@dataclass(frozen=True)
+class View:
+    """One field of a well of the plan; fields are counted from 1."""
+
+    well: Well
+    field: int
+
+
+def plan(parameters: PaintingParameters, seed: int) -> list[View]:
+    """Every field of every imaged well, plate by plate."""
+    return [
+        View(well, field)
+        for well in imaged_wells(parameters, seed)
+        for field in range(1, parameters.fields + 1)
+    ]
+
+
+def imaged_wells(parameters: PaintingParameters, seed: int) -> list[Well]:
+    """The wells of all plates, less those that a shortcut leaves out."""
+    found: list[Well] = []
+    for plate in range(parameters.plates):
+        wells = wells_of_plate(parameters, plate, seed)
+        labels = [well.label for well in wells]
+        kept = kept_wells(labels, plate, parameters.plates, CLASSES, parameters, seed)
+        found.extend(wells[index] for index in kept)
+    return found
+
+
+def population(parameters: PaintingParameters, view: View, seed: int) -> list[Stained]:
+    """The cells of a field: fewer and more of them dying, the lower the viability."""
+    well = view.well
+    key = (well.plate, well.row, well.column, view.field)
+    rng = stream(seed, Stream.FIELD, *key)
+    lost = inhibition(well.dose, parameters.effect) if well.label != "healthy" else 0.0
+    extent = (
+        parameters.height * parameters.pixel_um + 2 * Field.MARGIN_UM,
+        parameters.width * parameters.pixel_um + 2 * Field.MARGIN_UM,
+    )
+    crowding = float(np.exp(0.2 * rng.standard_normal())) * (1 - 0.35 * lost)
+    found = []
+    for index, centre in enumerate(scatter_cells(rng, extent, parameters.density * crowding, LINE)):
+        own = stream(seed, Stream.FIELD, *key, index)
+        chance, severity, by_itself, brightness = own.random(4)
+        state, degree = "healthy", 0.0
+        if lost > 0:
+            state = well.label
+            degree = 0.6 + 0.4 * severity if chance < 0.9 * lost else 0.7 * lost * severity
+        if degree < 0.3 and by_itself < SPONTANEOUS:
+            state, degree = "apoptosis", 0.6 + 0.4 * severity
+        cell = make_cell(
+            own,
+            index + 1,
+            (float(centre[0]), float(centre[1])),
+            LINE,
+            death_hours=NEVER,
+            mitosis_share=0.0,
+            horizon_hours=1.0,
+        )
+        found.append(Stained(cell, state, degree, 0.7 + 0.6 * brightness))
+    return found
+
+
+def render(parameters: PaintingParameters, seed: int, view: View, folder: Path) -> Rendered:
+    """Draw and write the four channels of a field; the rows of the tables come back."""
+    well = view.well
+    field = Field(parameters.height, parameters.width, parameters.pixel_um)
+    conditions = plate_conditions(parameters, seed, well.plate, parameters.plates, CLASSES)
+    rng = stream(seed, Stream.FRAME, well.plate, well.row, well.column, view.field)
+    dyes = np.exp(
+        parameters.plate_effect
+        * stream(seed, Stream.PLATE, well.plate, 1).standard_normal(len(CHANNELS))
+    )
+    cells = population(parameters, view, seed)
+    painted = paint(cells, field, textures(seed, parameters.pixel_um))
+    defocus = rng.normal(0, parameters.defocus) + conditions.defocus_um
+    lamp = conditions.illumination.field(parameters.height, parameters.width)
+    well_gain = float(np.exp(0.06 * rng.standard_normal()))
+    plate, name = f"plate{well.plate + 1}", f"{well.name}_f{view.field:02d}"
+    for index, channel in enumerate(CHANNELS):
+        seen = field.crop(fluorescence(painted.density[index], parameters.pixel_um, defocus))
+        light = (
+            seen * FULL_SIGNAL * dyes[index] * well_gain + BACKGROUND * conditions.background
+        ) * lamp
+        counts = 200 + 65_335 * expose(light, parameters.noise, rng)
+        write_grey(
+            folder / "images" / plate / f"{name}_{channel}.tif",
+            np.rint(counts).astype(np.uint16),
+        )
+    write_mask(folder, f"{plate}/{name}.tif", painted.mask)
+    path = f"images/{plate}/{name}_{{channel}}.tif"
+    row: dict[str, Any] = {
+        "path": path,
+        "label": well.label,
+        "experiment": "E1",
+        "plate": plate,
+        "well": well.name,
+        "row": well.row_letter,
+        "column": well.column,
+        "field": view.field,
+        "treatment": well.treatment,
+        "concentration_um": well.concentration_um,
+        "viability": round(well.viability, 4),
+    }
+    return Rendered([row], painted.truth(path, field))
+
+
+def tables(
+    parameters: PaintingParameters, plan: list[View], rows: Rendered
+) -> dict[str, list[dict[str, Any]]]:
+    """viability.csv, one row per well."""
+    wells = list({(view.well.plate, view.well.name): view.well for view in plan}.values())
+    return {"viability.csv": viability_rows(wells, parameters.plates)}

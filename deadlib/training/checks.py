@@ -1,0 +1,110 @@
+"""Does the recipe fit the dataset? Asked before anything is built; without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deadlib.data.shapes import example_shape
+from deadlib.errors import RecipeError
+from deadlib.recipe import Recipe, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfrecords_tools.dataset import Dataset
+
+Warn = Callable[[str], None]
+
+NEEDS_BOTH_CLASSES = ("roc_auc", "average_precision")
+FEWEST_VALIDATION_GROUPS = 5
+
+
+def check_recipe(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
+    """Refuse a recipe that cannot be trained on this dataset, and warn of what one must know.
+
+    Raises RecipeError: no example in train or validation; examples without a label; fewer than two
+    classes, or a class without a training example; a crop larger than the images; an unknown
+    column in validation.group_by; a metric that needs classes the validation split has not.
+    """
+    for split in ("train", "validation"):
+        _check_labels(_examples(dataset, split), split, dataset)
+    counts = class_counts(dataset, "train")
+    if len(counts) < 2:
+        raise RecipeError(
+            f"{dataset.folder}: a classifier needs two classes, found {list(dataset.classes)}; "
+            "convert again with labels"
+        )
+    missing = [name for name, count in zip(dataset.classes, counts, strict=True) if not count]
+    if missing:
+        raise RecipeError(
+            f"{dataset.folder}: no training example of {', '.join(missing)}; split by another "
+            "column, give the class more groups, or leave it out when converting"
+        )
+    example_shape(dataset, recipe.input)
+    _check_validation(recipe, dataset, warn)
+    for sentence in dataset.info.get("audit", {}).get("warnings", []):
+        warn(f"{dataset.folder}: {sentence}")
+
+
+def class_counts(dataset: Dataset, split: str) -> list[int]:
+    """Examples of each class in a split, in class order."""
+    labels = _examples(dataset, split)["label"].value_counts()
+    return [int(labels.get(name, 0)) for name in dataset.classes]
+
+
+def validation_groups(dataset: Dataset, group_by: str | None) -> np.ndarray:
+    """The group of every manifest row, (rows,) text; a row without one is a group of its own.
+
+    Raises RecipeError for a column that the manifest does not have.
+    """
+    manifest = dataset.manifest
+    column = group_by or "group"
+    if column not in manifest:
+        raise RecipeError(
+            f"validation.group_by: {dataset.folder} has no column {column!r}; "
+            f"{nearest(column, [str(name) for name in manifest.columns])}"
+        )
+    groups = manifest[column].astype("string").fillna("alone: " + manifest["example_id"])
+    return groups.to_numpy(dtype=str)
+
+
+def _examples(dataset: Dataset, split: str) -> pd.DataFrame:
+    return dataset.manifest[dataset.manifest["split"] == split]
+
+
+def _check_labels(examples: pd.DataFrame, split: str, dataset: Dataset) -> None:
+    if examples.empty:
+        raise RecipeError(
+            f"{dataset.folder}: no example in split {split}; convert again with other fractions, "
+            "or with more groups than splits"
+        )
+    unknown = int(examples["label"].isna().sum())
+    if unknown:
+        raise RecipeError(
+            f"{dataset.folder}: {unknown} of {len(examples)} examples in split {split} have no "
+            "label; convert again with labels for all, or leave those images out"
+        )
+
+
+def _check_validation(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
+    groups = validation_groups(dataset, recipe.validation.group_by)
+    counts = class_counts(dataset, "validation")
+    absent = [name for name, count in zip(dataset.classes, counts, strict=True) if not count]
+    metric = recipe.validation.metric
+    if metric in NEEDS_BOTH_CLASSES and sum(count > 0 for count in counts) < 2:
+        raise RecipeError(
+            f"validation.metric: {metric} cannot be computed, the validation split of "
+            f"{dataset.folder} has no example of {', '.join(absent)}; use another metric, or "
+            "convert again with another split"
+        )
+    if absent:
+        warn(f"{dataset.folder}: the validation split has no example of {', '.join(absent)}")
+    found = len(np.unique(groups[(dataset.manifest["split"] == "validation").to_numpy()]))
+    if found < FEWEST_VALIDATION_GROUPS:
+        warn(
+            f"{dataset.folder}: the validation split has {found} independent groups; the epoch "
+            "picked by so few is picked mostly by chance"
+        )

@@ -1,0 +1,159 @@
+"""Training, from a recipe to a finished run directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deadlib import runs
+from deadlib._version import __version__
+from deadlib.data.pipeline import image_batches
+from deadlib.data.preprocess import fit_statistics
+from deadlib.data.shapes import record_shape
+from deadlib.errors import RunError
+from deadlib.recipe import Recipe
+from deadlib.runs import Run
+from deadlib.training.build import build_trainer, new_network
+from deadlib.training.checks import check_recipe, validation_groups
+from deadlib.training.devices import make_repeatable
+from deadlib.training.loop import Loop, OnEpoch, Progress
+from tfrecords_tools import open_dataset
+from tfrecords_tools.card import data_card
+from tfrecords_tools.dataset import Dataset
+
+
+def train(
+    recipe: Recipe,
+    run_folder: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    on_epoch: OnEpoch | None = None,
+    warn: Callable[[str], None] | None = None,
+    command: str | None = None,
+) -> Run:
+    """Train a recipe into a run directory and return the finished run.
+
+    Args:
+        run_folder: made if missing; refused where a run stands there already, unless `resume`
+            (continue it; the same weights as without the interruption) or `overwrite` is given.
+        progress: called as (stage, done, total).
+        on_epoch: called after each epoch with its row of history.csv.
+        warn: called with each sentence that one must know, confounded classes for example.
+        command: the command line, for versions.json.
+
+    Raises RecipeError, RunError and tfrecords_tools' DatasetError with what to mend; StoppedError
+    after SIGTERM or Ctrl-C, with a checkpoint written.
+    """
+    folder = Path(run_folder)
+    runs.check_free(folder, recipe, resume=resume, overwrite=overwrite)
+    dataset = open_dataset(recipe.dataset)
+    check_recipe(recipe, dataset, warn or (lambda sentence: None))
+    if resume and (folder / runs.MODEL).is_file():
+        return Run.open(folder)
+    dataset.verify_checksums(progress)
+    make_repeatable(recipe.seed, recipe.training.deterministic)
+    if not resume:
+        runs.start(folder, recipe, overwrite=overwrite)
+    described = _described(folder, dataset, recipe, command)
+    loop = Loop(
+        recipe=recipe,
+        folder=folder,
+        classes=dataset.classes,
+        groups=validation_groups(dataset, recipe.validation.group_by),
+        trainer=build_trainer(recipe, dataset, described),
+        progress=progress,
+        on_epoch=on_epoch,
+    )
+    if resume:
+        loop.restore()
+    loop.run()
+    network = new_network(recipe, dataset)
+    loop.load_best(network)
+    _save_model(network, folder / runs.MODEL)
+    return Run.open(folder)
+
+
+def _described(
+    folder: Path, dataset: Dataset, recipe: Recipe, command: str | None
+) -> dict[str, Any]:
+    """The run's dataset.json, written with versions.json where it is not there yet.
+
+    Raises RunError where the run was started with another dataset.
+    """
+    path = folder / runs.DATASET
+    if path.is_file():
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if stored["fingerprint"] != dataset.fingerprint:
+            raise RunError(
+                f"{folder}: the run was started with another dataset than {dataset.folder} is now; "
+                "give the former one, or start again with --overwrite"
+            )
+        return stored
+    described = describe_dataset(dataset, recipe)
+    runs.write_text(folder / runs.VERSIONS, json.dumps(_versions(recipe, command), indent=1))
+    runs.write_text(path, json.dumps(described, indent=1))
+    return described
+
+
+def describe_dataset(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+    """What a run keeps of its dataset, as JSON; with the training split's intensity statistics
+    where the recipe normalises by them."""
+    statistics = None
+    if recipe.input.normalise == "dataset":
+        statistics = fit_statistics(image_batches(dataset, "train", recipe.input)).to_json()
+    shape = record_shape(dataset.manifest)
+    return {
+        "path": str(dataset.folder.resolve()),
+        "fingerprint": dataset.fingerprint,
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "channels": dataset.channels,
+        "settings": dataset.info["settings"],
+        "split": dataset.info["split"],
+        "card": data_card(dataset),
+        "statistics": statistics,
+        "image_shape": None if shape is None else list(shape),
+    }
+
+
+def _versions(recipe: Recipe, command: str | None) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "deadlib": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "machine": platform.platform(),
+        "cpus": os.cpu_count(),
+        "devices": [
+            tf.config.experimental.get_device_details(device).get("device_name", device.name)
+            for device in tf.config.list_physical_devices()
+        ],
+        "seed": recipe.seed,
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _save_model(network: keras.Model, path: Path) -> None:
+    """Written beside under a name that Keras accepts, then renamed."""
+    beside = path.with_name(".part.keras")
+    try:
+        network.save(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}); free the disk and use --resume"
+        ) from None

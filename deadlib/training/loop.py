@@ -1,0 +1,227 @@
+"""Epochs: steps, validation, checkpoints, history; stopped and taken up again at any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deadlib import runs
+from deadlib.data.pipeline import Order
+from deadlib.errors import RecipeError, RunError
+from deadlib.metrics import METRICS
+from deadlib.recipe import Recipe, recipe_text
+from deadlib.training.board import Board
+from deadlib.training.build import Trainer
+from deadlib.training.checkpoint import (
+    assign_arrays,
+    load_checkpoint,
+    save_checkpoint,
+    variable_arrays,
+)
+from deadlib.training.schedules import learning_rate_at
+from deadlib.training.state import HistoryRow, State, write_history
+from deadlib.training.step import Batch, example_seeds
+from deadlib.training.stop import StoppedError, StopRequest
+from deadlib.training.validation import Predictions, confusion_counts, measure, predict_batches
+
+Progress = Callable[[str, int, int], None]
+OnEpoch = Callable[[HistoryRow], None]
+
+LATEST = "latest"
+BEST = "best"
+NETWORK = "network"
+OPTIMISER = "optimiser"
+
+
+@dataclass
+class Loop:
+    """One training, from wherever `state` stands to its end."""
+
+    recipe: Recipe
+    folder: Path
+    classes: list[str]
+    groups: np.ndarray
+    """The group of every manifest row."""
+    trainer: Trainer
+    progress: Progress | None = None
+    on_epoch: OnEpoch | None = None
+    state: State = field(default_factory=State)
+
+    def restore(self) -> None:
+        """Go on from the latest checkpoint, if there is one. Raises RunError if it is damaged."""
+        found = load_checkpoint(self._checkpoints / LATEST)
+        if found is None:
+            return
+        arrays, stored = found
+        self.state = State.from_json(stored)
+        parts = self.trainer.parts
+        for prefix, variables in (
+            (NETWORK, parts.network.variables),
+            (OPTIMISER, parts.optimiser.variables),
+        ):
+            assign_arrays(prefix, variables, arrays, self._checkpoints / LATEST)
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises StoppedError after a signal, with a checkpoint written; RecipeError where the loss
+        is no longer a number.
+        """
+        board = Board(self.folder / runs.TENSORBOARD)
+        board.write_recipe(recipe_text(self.recipe))
+        training, validation = self.recipe.training, self.recipe.validation
+        try:
+            with StopRequest() as stop:
+                while not self.state.is_finished(training.epochs, validation.patience_epochs):
+                    self._train(stop, board)
+                    predictions = self._validate(stop)
+                    self._finish_epoch(predictions, board)
+        finally:
+            board.close()
+
+    def load_best(self, network: keras.Model) -> None:
+        """Give `network` the weights of the best epoch. Raises RunError where there is none."""
+        found = load_checkpoint(self._checkpoints / BEST)
+        if found is None:
+            raise RunError(f"{self._checkpoints / BEST}: missing; start again with --overwrite")
+        assign_arrays(NETWORK, network.weights, found[0], self._checkpoints / BEST)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.folder / runs.CHECKPOINTS
+
+    def _train(self, stop: StopRequest, board: Board) -> None:
+        """The steps that the running epoch still lacks."""
+        state, trainer, steps = self.state, self.trainer, self.trainer.steps
+        every = self.recipe.training.checkpoint_every_steps
+        trainer.totals.assign(state.totals)
+        order = Order(self.recipe.seed, state.epoch)
+        batches = iter(trainer.train.batches(order, skip=state.step))
+        clock = _Clock()
+        while state.step < steps:
+            batch = clock.waiting(lambda: next(batches))
+            if state.step == 0 and _is_power_of_two(state.epoch + 1):
+                board.write_batch(self._augmented(batch), state.epoch + 1)
+            trainer.step(batch, tf.constant(self._steps_done, tf.int32))
+            state.step += 1
+            if self.progress is not None:
+                self.progress("training", self._steps_done, steps * self.recipe.training.epochs)
+            self._obey(stop, clock)
+            if state.step % every == 0 and state.step < steps:
+                self._add_sums(clock)
+                self._save()
+        self._add_sums(clock)
+
+    def _validate(self, stop: StopRequest) -> Predictions:
+        trainer = self.trainer
+        batches = trainer.validation.batches()
+        return predict_batches(trainer.forward, batches, lambda: self._obey(stop, _Clock()))
+
+    def _finish_epoch(self, predictions: Predictions, board: Board) -> None:
+        row = self._history_row(predictions)
+        state, parts = self.state, self.trainer.parts
+        state.history.append(row)
+        state.epoch, state.step = state.epoch + 1, 0
+        state.totals, state.seconds, state.waited_seconds = [0.0, 0.0, 0.0], 0.0, 0.0
+        metric = METRICS[self.recipe.validation.metric]
+        value = row[f"validation_{metric.name}"]
+        if state.is_improvement(value, metric.higher_is_better):
+            state.best_epoch, state.best_value = state.epoch, value
+            arrays = variable_arrays(NETWORK, parts.network.weights)
+            save_checkpoint(self._checkpoints / BEST, arrays, {"epoch": state.epoch, **row})
+        self._save()
+        write_history(self.folder / runs.HISTORY, state.history)
+        board.write_epoch(row, confusion_counts(predictions), self.classes)
+        if self.on_epoch is not None:
+            self.on_epoch(row)
+
+    def _history_row(self, predictions: Predictions) -> HistoryRow:
+        state, trainer = self.state, self.trainer
+        loss, right, examples = state.totals
+        epoch = state.epoch + 1
+        if not isfinite(loss):
+            raise RecipeError(
+                f"training diverged in epoch {epoch}: the loss is {loss}; set a lower "
+                "optimiser.learning_rate or optimiser.clip_norm, and start again with --overwrite"
+            )
+        rate = learning_rate_at(trainer.schedule, epoch * trainer.steps - 1)
+        return {
+            "epoch": epoch,
+            "steps": epoch * trainer.steps,
+            "learning_rate": rate,
+            "train_loss": loss / examples,
+            "train_accuracy": right / examples,
+            **measure(predictions, self.groups),
+            "images_per_second": examples / state.seconds,
+            "input_wait_share": state.waited_seconds / state.seconds,
+            "seconds": state.seconds,
+        }
+
+    @property
+    def _steps_done(self) -> int:
+        return self.state.epoch * self.trainer.steps + self.state.step
+
+    def _augmented(self, batch: Batch) -> np.ndarray:
+        """What the network will get."""
+        parts = self.trainer.parts
+        seeds = example_seeds(parts.seed, self._steps_done, batch["row"])
+        return np.asarray(parts.augment(batch["image"], seeds))
+
+    def _add_sums(self, clock: _Clock) -> None:
+        """Bring what was summed on the device and on the clock into the state."""
+        self.state.totals = [float(total) for total in self.trainer.totals.numpy()]
+        seconds, waited = clock.read()
+        self.state.seconds += seconds
+        self.state.waited_seconds += waited
+
+    def _save(self) -> None:
+        parts = self.trainer.parts
+        arrays = {
+            **variable_arrays(NETWORK, parts.network.variables),
+            **variable_arrays(OPTIMISER, parts.optimiser.variables),
+        }
+        save_checkpoint(self._checkpoints / LATEST, arrays, self.state.to_json())
+
+    def _obey(self, stop: StopRequest, clock: _Clock) -> None:
+        """Raise StoppedError, after a checkpoint, if a signal has come."""
+        if stop.number is None:
+            return
+        self._add_sums(clock)
+        self._save()
+        raise StoppedError(
+            f"stopped after step {self._steps_done}, checkpoint written; continue with\n  "
+            f"deadlib-train {self.folder / runs.RECIPE} --run {self.folder} --resume",
+            stop.number,
+        )
+
+
+class _Clock:
+    """Time since the last reading, and the part of it spent waiting."""
+
+    def __init__(self) -> None:
+        self._started, self._waited = time.perf_counter(), 0.0
+
+    def waiting(self, call: Callable[[], Any]) -> Any:
+        before = time.perf_counter()
+        result = call()
+        self._waited += time.perf_counter() - before
+        return result
+
+    def read(self) -> tuple[float, float]:
+        """(seconds, waited seconds) since the last reading."""
+        now = time.perf_counter()
+        found = (now - self._started, self._waited)
+        self._started, self._waited = now, 0.0
+        return found
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0

@@ -1,0 +1,135 @@
+"""One training step and one validation step, compiled, on one device or several.
+
+Nothing comes back to Python from a training step: sums over the epoch are kept on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Batch = dict[str, Any]
+Augmenter = Callable[[Any, Any], Any]
+Loss = Callable[[Any, Any], Any]
+
+TOTALS = ("loss", "right", "examples")
+"""What is summed over the examples of an epoch, in this order."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a step is made of; all variables made under the scope of `strategy`."""
+
+    strategy: tf.distribute.Strategy
+    network: keras.Model
+    optimiser: keras.optimizers.Optimizer
+    loss: Loss
+    augment: Augmenter
+    preprocess: Callable[[Any], Any]
+    seed: int
+    clip_norm: float | None
+
+
+def build_step(
+    parts: Parts, totals: tf.Variable, batch_spec: Any, *, compiled: bool
+) -> Callable[[Batch, Any], None]:
+    """The training step: (global batch, global step () int32) → nothing; adds to `totals` (3,).
+
+    The batch must have an example for every device.
+    The loss is the sum over the examples divided by the size of the global batch, whatever the
+    number of devices and also in a smaller last batch.
+    """
+    replicas = parts.strategy.num_replicas_in_sync
+    variables = parts.network.trainable_variables
+
+    def on_replica(whole: Batch, step: Any) -> Any:
+        context = tf.distribute.get_replica_context()
+        batch = _share(whole, context)
+        class_index = batch["class_index"]
+        inputs = parts.augment(batch["image"], example_seeds(parts.seed, step, batch["row"]))
+        here = tf.cast(tf.shape(class_index)[0], tf.float32)
+        everywhere = context.all_reduce(tf.distribute.ReduceOp.SUM, here)
+        with tf.GradientTape() as tape:
+            logits = parts.network(inputs, training=True)
+            loss = tf.reduce_sum(parts.loss(class_index, logits))
+            scaled = parts.optimiser.scale_loss(loss / everywhere)
+        gradients = tape.gradient(scaled, [variable.value for variable in variables])
+        if parts.clip_norm is not None and replicas > 1:
+            limit = parts.optimiser.scale_loss(tf.constant(parts.clip_norm))
+            gradients = _clip_together(gradients, limit, context)
+        parts.optimiser.apply(gradients, variables)
+        found = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        right = tf.reduce_sum(tf.cast(found == class_index, tf.float32))
+        return tf.cast(tf.stack([loss, right, here]), tf.float64)
+
+    def step(batch: Batch, number: Any) -> None:
+        sums = parts.strategy.run(on_replica, (batch, number))
+        totals.assign_add(parts.strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None))
+
+    return tf.function(
+        step,
+        input_signature=(batch_spec, tf.TensorSpec((), tf.int32)),
+        jit_compile=compiled or None,
+        autograph=False,
+    )
+
+
+def build_forward(parts: Parts, batch_spec: Any) -> Callable[[Batch], dict[str, Any]]:
+    """The validation step: a batch → its row, class_index, probabilities (B, K) and losses (B,)."""
+
+    def on_replica(whole: Batch) -> dict[str, Any]:
+        batch = _share(whole, tf.distribute.get_replica_context())
+        logits = parts.network(parts.preprocess(batch["image"]), training=False)
+        return {
+            "row": batch["row"],
+            "class_index": batch["class_index"],
+            "probabilities": tf.nn.softmax(logits),
+            "losses": parts.loss(batch["class_index"], logits),
+        }
+
+    def forward(batch: Batch) -> dict[str, Any]:
+        outputs = parts.strategy.run(on_replica, (batch,))
+        return {name: parts.strategy.gather(value, axis=0) for name, value in outputs.items()}
+
+    return tf.function(forward, input_signature=(batch_spec,), autograph=False)
+
+
+def example_seeds(seed: int, step: Any, row: Any) -> Any:
+    """What the augmentation of each example is drawn from, (B, 2) uint32.
+
+    It follows from the recipe's seed, the step () int and the example's row (B,) in the manifest,
+    so that an example is augmented alike on whatever device it comes to stand.
+    """
+    spread = tf.constant(0x9E3779B9, tf.uint32)  # the golden ratio of 2^32, an odd number
+    first = tf.constant(seed, tf.uint32) + tf.cast(step, tf.uint32) * spread
+    second = tf.cast(row, tf.uint32)
+    return tf.stack([tf.fill(tf.shape(second), first), second], axis=-1)
+
+
+def _share(batch: Batch, context: Any) -> Batch:
+    """What this replica gets of the global batch: a slice, all nearly equal in size.
+
+    tf.distribute's own dealing fills one replica after the other, so that the last ones get
+    nothing of a small batch, which synchronised batch normalisation cannot bear.
+    """
+    replicas = context.num_replicas_in_sync
+    if replicas == 1:
+        return batch
+    with tf.device("/CPU:0"):  # so that a device is sent its own share only
+        size, place = tf.shape(batch["row"])[0], context.replica_id_in_sync_group
+        start, stop = size * place // replicas, size * (place + 1) // replicas
+        return {name: value[start:stop] for name, value in batch.items()}
+
+
+def _clip_together(gradients: list[Any], limit: Any, context: Any) -> list[Any]:
+    """Scale this replica's share so that the norm of the sum over replicas is at most `limit`.
+
+    Keras clips before it sums, which would clip each share by itself.
+    """
+    whole = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    factor = tf.minimum(1.0, limit / tf.linalg.global_norm(whole))
+    return [gradient * factor for gradient in gradients]

@@ -1,0 +1,34 @@
+"""deadlib-explain: a run and images in, pictures and a word on where the heat lies out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from finished_run import make_dataset, make_run
+
+from deadlib.cli.explain import main
+from deadlib.runs import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("explained")
+    return make_run(folder / "run", make_dataset(folder, count=4))
+
+
+def test_maps_are_drawn_into_the_run(run: Run) -> None:
+    done = CliRunner().invoke(main, [str(run.folder), run.dataset["path"], "--count", "2"])
+    assert done.exit_code == 0, done.output
+    assert "share at the border" in done.stdout
+    assert f"look at {run.folder / 'maps' / 'overview.png'}" in done.stdout
+    assert len(list((run.folder / "maps").glob("*.png"))) == 3
+
+
+def test_an_unknown_class_is_one_message(run: Run, tmp_path: Path) -> None:
+    arguments = [str(run.folder), run.dataset["path"], "--target", "dying", "--out", str(tmp_path)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 1
+    assert "a class of the run: dead, living" in done.stderr
+    assert "Traceback" not in done.output

@@ -1,0 +1,84 @@
+"""deadlib-inspect prints the card, warns loudly and writes the sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from deadlib.cli.inspect import main
+from tfrecords_tools import ConversionSettings, convert
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes, twelve wells each; every dead cell was imaged on plate [2]."""
+    folder = tmp_path_factory.mktemp("inspect")
+    rng = np.random.default_rng(0)
+    for label, plate in (("living", "[1]"), ("dead", "[2]")):
+        (folder / "images" / label).mkdir(parents=True)
+        for well in range(12):
+            pixels = rng.integers(0, 4000, (16, 16), dtype=np.uint16)
+            name = f"{plate}_B{well:02}.png"
+            Image.fromarray(pixels).save(folder / "images" / label / name)
+    settings = ConversionSettings(labels="folder", pattern="{plate}_{well}.png")
+    return convert(folder / "images", folder / "dataset", settings).folder
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_it_prints_the_card_and_writes_the_sheet_beside_the_dataset(dataset):
+    result = _run(dataset)
+    assert result.exit_code == 0, result.output
+    assert "dataset images: 24 examples of 24 images" in result.stdout
+    assert "examples by class and split" in result.stdout
+    assert "none in two splits" in result.stdout
+    sheet = dataset.with_name("dataset-sheet.png")
+    assert f"contact sheet: {sheet}" in result.stdout
+    with Image.open(sheet) as picture:
+        assert picture.format == "PNG"
+
+
+def test_names_with_brackets_are_printed_as_they_are(dataset, tmp_path):
+    result = _run(dataset, "--sheet", tmp_path / "a.png")
+    assert "[1]" in result.stdout
+    assert "[2]" in result.stdout
+
+
+def test_confounding_is_told_on_stderr(dataset, tmp_path):
+    result = _run(dataset, "--sheet", tmp_path / "a.png")
+    assert "WARNING: " in result.stderr
+    assert "plate" in result.stderr
+
+
+def test_the_sheet_goes_where_it_is_asked_to(dataset, tmp_path):
+    result = _run(dataset, "--sheet", tmp_path / "look.png", "--per-class", 2)
+    assert result.exit_code == 0
+    assert (tmp_path / "look.png").is_file()
+
+
+def test_verify_names_an_edited_shard_in_one_line(dataset, tmp_path):
+    shard = next(dataset.glob("*-train.tfrecord-*"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        assert _run(dataset, "--sheet", tmp_path / "a.png").exit_code == 0
+        result = _run(dataset, "--verify")
+    finally:
+        shard.write_bytes(whole)
+    assert result.exit_code == 1
+    assert f"{shard.name}: damaged or edited" in result.stderr
+    assert "Traceback" not in result.output
+    assert "all files agree" in _run(dataset, "--verify", "--sheet", tmp_path / "b.png").stdout
+
+
+def test_a_folder_that_is_no_dataset_is_refused_in_one_line(tmp_path):
+    result = _run(tmp_path)
+    assert result.exit_code == 1
+    assert "no dataset directory" in result.stderr
+    assert result.stderr.count("\n") == 1

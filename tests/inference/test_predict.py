@@ -1,0 +1,263 @@
+"""A prediction table holds what the network says, for every example once, with all metadata."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from finished_run import make_dataset, make_run, write_images
+
+from deadlib import runs
+from deadlib.errors import InputError, PredictionError, RunError
+from deadlib.inference import predict, read_metadata
+from deadlib.models import embedding_network
+from deadlib.runs import Run
+from tfrecords_tools import ConversionSettings, DatasetError, WriteError, convert
+from tfrecords_tools.dataset import Dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make_dataset(tmp_path_factory.mktemp("grey"))
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("run"), dataset, {"fit": "crop"})
+
+
+@pytest.fixture(scope="module")
+def table(run: Run, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions for all splits."""
+    out = tmp_path_factory.mktemp("predicted") / "all.parquet"
+    return predict(run, dataset.folder, out, split="all", batch=7, warn=lambda sentence: None)
+
+
+def directly(run: Run, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and embedding of every example, by numpy and the network alone."""
+    images = np.stack([dataset.read_example(row) for row in range(len(dataset.manifest))])
+    images = images[:, 4:20, 7:23, :] / 65535
+    centred = images - images.mean(axis=(1, 2), keepdims=True)
+    seen = centred / centred.std(axis=(1, 2), keepdims=True)
+    logits, embedding = embedding_network(run.network()).predict(seen, verbose=0)
+    return np.asarray(keras.ops.softmax(logits)), embedding
+
+
+def test_the_table_holds_what_the_network_says(run: Run, dataset: Dataset, table: Path) -> None:
+    probabilities, embedding = directly(run, dataset)
+    frame = pd.read_parquet(table)
+    found = frame[["probability_dead", "probability_living"]].to_numpy()
+    np.testing.assert_allclose(found, probabilities, atol=1e-5)
+    np.testing.assert_allclose(np.stack(frame["embedding"]), embedding, atol=1e-4)
+    assert frame["predicted"].tolist() == [run.classes[i] for i in probabilities.argmax(axis=1)]
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
+    assert np.ptp(found[:, 0]) > 0.01, "constant predictions would prove nothing"
+
+
+def test_every_manifest_column_is_kept_in_order(dataset: Dataset, table: Path) -> None:
+    manifest = pq.read_table(dataset.folder / "manifest.parquet")
+    found = pq.read_table(table)
+    assert found.select(manifest.column_names).equals(manifest)
+    added = found.column_names[len(manifest.column_names) :]
+    assert added == ["predicted", "probability_dead", "probability_living", "embedding"]
+
+
+def test_the_same_call_gives_the_same_bytes(
+    run: Run, dataset: Dataset, table: Path, tmp_path: Path
+) -> None:
+    again = predict(
+        run,
+        dataset.folder,
+        tmp_path / "x.parquet",
+        split="all",
+        batch=7,
+        warn=lambda sentence: None,
+    )
+    assert again.read_bytes() == table.read_bytes()
+
+
+def test_sizes_of_batches_and_row_groups_change_nothing_that_matters(
+    run: Run, dataset: Dataset, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deadlib.inference.ROWS_PER_GROUP", 4)
+    out = tmp_path / "x.parquet"
+    predict(run.folder, dataset.folder, out, split="all", batch=5, warn=lambda sentence: None)
+    assert pq.ParquetFile(out).num_row_groups > 1
+    pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(table), atol=1e-5)
+
+
+def test_by_default_only_the_test_split_of_the_training_dataset(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        frame = pd.read_parquet(predict(run, dataset.folder, tmp_path / "x.parquet"))
+    wanted = dataset.manifest[dataset.manifest["split"] == "test"]
+    assert frame["example_id"].tolist() == wanted["example_id"].tolist()
+
+
+def test_a_split_that_is_not_there_is_named(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no examples in split holdout; it has test, train"):
+        predict(run, dataset.folder, tmp_path / "x.parquet", split="holdout")
+
+
+def test_a_folder_of_images_is_predicted_as_its_dataset_is(
+    run: Run, dataset: Dataset, table: Path, tmp_path: Path
+) -> None:
+    images = dataset.folder.parent / "images"
+    out = predict(run, images, tmp_path / "new.parquet", warn=lambda sentence: None)
+    assert (tmp_path / "new-dataset" / "deadlib.json").is_file()
+    found = pd.read_parquet(out).set_index("example_id").sort_index()
+    wanted = pd.read_parquet(table).set_index("example_id").sort_index()
+    columns = ["label", "predicted", "probability_dead", "probability_living"]
+    pd.testing.assert_frame_equal(found[columns], wanted[columns], atol=1e-6)
+    assert set(found["split"]) == {"test"}
+
+
+def test_new_images_need_no_labels(run: Run, tmp_path: Path) -> None:
+    source = write_images(tmp_path / "labelled", count=2, seed=7)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in source.rglob("*.png"):
+        shutil.copy(path, flat)
+    frame = pd.read_parquet(predict(run, flat, tmp_path / "new.parquet"))
+    assert len(frame) == 4
+    assert frame["label"].isna().all()
+    assert frame["predicted"].isin(run.classes).all()
+
+
+def test_the_table_tells_how_it_came_about(run: Run, dataset: Dataset, table: Path) -> None:
+    metadata = read_metadata(table)
+    assert metadata["run"] == str(run.folder.resolve())
+    assert metadata["dataset"] == str(dataset.folder.resolve())
+    assert metadata["fingerprint"] == metadata["trained_on_fingerprint"] == dataset.fingerprint
+    assert metadata["classes"] == ["dead", "living"]
+    assert metadata["predicted_split"] == "all"
+    assert metadata["history"][1] == {"epoch": 2, "loss": 0.5, "validation_loss": None}
+    assert metadata["recipe"]["input"]["fit"] == "crop"
+    assert metadata["split"] == dataset.info["split"]
+    assert {"card", "versions", "command"} <= set(metadata)
+
+
+def test_images_seen_in_training_are_counted_and_told(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    """The same pixels under another name, in another folder."""
+    source = write_images(tmp_path / "new", count=1, seed=11)
+    seen = dataset.manifest[dataset.manifest["split"] == "train"].iloc[0]
+    original = dataset.folder.parent / "images" / seen["source_paths"][0]
+    shutil.copy(original, source / "dead" / "renamed.png")
+    with pytest.warns(UserWarning, match="1 of 3 images also stand in the training"):
+        out = predict(run, source, tmp_path / "new.parquet")
+    assert read_metadata(out)["seen_in_training"] == 1
+
+
+def test_without_the_training_dataset_nothing_is_claimed_of_it(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    moved = make_run(tmp_path / "run", dataset)
+    described = json.loads((moved.folder / runs.DATASET).read_text())
+    described["path"] = str(tmp_path / "gone")
+    (moved.folder / runs.DATASET).write_text(json.dumps(described))
+    out = predict(Run.open(moved.folder), dataset.folder, tmp_path / "x.parquet")
+    assert read_metadata(out)["seen_in_training"] is None
+
+
+def test_wrong_channels_are_refused_by_name(run: Run, tmp_path: Path) -> None:
+    colour = make_dataset(tmp_path, channels=3, dtype=np.uint8, count=4)
+    with pytest.raises(InputError, match=r"red, green, blue \(3\).*trained on intensity \(1\)"):
+        predict(run, colour.folder, tmp_path / "x.parquet")
+    assert list(tmp_path.glob("*.parquet")) == []
+
+
+def test_channels_in_another_order_are_put_right(tmp_path: Path) -> None:
+    def named(folder: str, channels: str, first: int) -> Dataset:
+        settings = ConversionSettings(channels=tuple(channels), fractions=(0.5, 0.25, 0.25))
+        return make_dataset(tmp_path / folder, settings, channels=3, count=4, first_channel=first)
+
+    straight = named("straight", "abc", 0)
+    run = make_run(tmp_path / "run", straight)
+    turned = named("turned", "bca", 1)
+    mistaken = named("mistaken", "bca", 0)
+    answers = [
+        pd.read_parquet(predict(run, each.folder, tmp_path / "x.parquet", split="test"))
+        for each in (straight, turned, mistaken)
+    ]
+    first, same, other = (answer["probability_dead"].to_numpy() for answer in answers)
+    np.testing.assert_allclose(first, same, atol=1e-6)
+    assert not np.allclose(first, other, atol=1e-6)
+
+
+def test_labels_that_the_run_does_not_know_are_refused(run: Run, tmp_path: Path) -> None:
+    source = write_images(tmp_path / "images", count=2)
+    (source / "dead").rename(source / "dying")
+    other = convert(source, tmp_path / "dataset", ConversionSettings(fractions=(0, 0, 1)))
+    with pytest.raises(InputError, match="does not know: dying; it knows dead, living"):
+        predict(run, other.folder, tmp_path / "x.parquet")
+
+
+def test_images_smaller_than_the_window_are_refused(run: Run, tmp_path: Path) -> None:
+    small = make_dataset(tmp_path, shape=(24, 15), count=4)
+    with pytest.raises(InputError, match="smaller than the 16 x 16 px window"):
+        predict(run, small.folder, tmp_path / "x.parquet")
+
+
+def test_intensities_of_another_depth_are_refused_where_they_matter(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    shallow = make_dataset(tmp_path / "shallow", dtype=np.uint8, count=4)
+    relative = make_run(tmp_path / "relative", dataset)
+    predict(relative, shallow.folder, tmp_path / "x.parquet")
+    absolute = make_run(tmp_path / "absolute", dataset, {"normalise": "dataset"})
+    with pytest.raises(InputError, match=r"uint8.*trained on uint16"):
+        predict(absolute, shallow.folder, tmp_path / "x.parquet")
+
+
+def test_a_source_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not found; give a dataset directory or a folder"):
+        predict(run, tmp_path / "nowhere", tmp_path / "x.parquet")
+
+
+def test_an_edited_shard_is_named_and_nothing_is_left(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(dataset.folder, tmp_path / "copy"))
+    shard = dataset.shard_paths("test")[0].name
+    data = bytearray((copy / shard).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / shard).write_bytes(bytes(data))
+    with pytest.raises(DatasetError, match=shard):
+        predict(run, copy, tmp_path / "x.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_a_network_that_answers_nan_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    broken = make_run(tmp_path / "run", dataset)
+    network = broken.network()
+    network.set_weights([weights * np.nan for weights in network.get_weights()])
+    network.save(broken.folder / runs.MODEL)
+    with pytest.raises(RunError, match="not a finite number"):
+        predict(broken, dataset.folder, tmp_path / "x.parquet")
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match="cannot be written"):
+        predict(run, dataset.folder, tmp_path / "file" / "x.parquet")
+
+
+def test_the_metadata_of_a_table_from_elsewhere_is_empty(tmp_path: Path) -> None:
+    pd.DataFrame({"label": ["dead"]}).to_parquet(tmp_path / "x.parquet")
+    assert read_metadata(tmp_path / "x.parquet") == {}
+    (tmp_path / "y.parquet").write_text("no Parquet")
+    with pytest.raises(PredictionError, match="not a prediction table"):
+        read_metadata(tmp_path / "y.parquet")

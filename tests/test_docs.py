@@ -1,0 +1,67 @@
+"""The documents, checked: every command that they print is understood by the program."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from deadlib.cli.main import VERBS
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bin" / "quickstart"]
+
+
+def printed_commands(path: Path) -> list[str]:
+    """Lines of shell code that call deadlib, continuation lines joined."""
+    text = path.read_text(encoding="utf-8")
+    blocks = [text] if path.suffix != ".md" else re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = (re.search(r"(?:^|step |\$ )(deadlib[- ][a-z].*)", line.split("  #")[0]) for line in lines)
+    return [match.group(1) for match in found if match]
+
+
+COMMANDS = [(path.name, command) for path in DOCUMENTS for command in printed_commands(path)]
+
+
+def test_the_readme_prints_commands() -> None:
+    assert sum(name == "README.md" for name, _ in COMMANDS) >= 5
+
+
+@pytest.mark.parametrize(("document", "line"), COMMANDS, ids=lambda value: str(value)[:60])
+def test_a_printed_command_is_understood(document: str, line: str) -> None:
+    program, *arguments = shlex.split(line, comments=True)
+    verb = arguments.pop(0) if program == "deadlib" else program.removeprefix("deadlib-")
+    if verb.startswith("-"):
+        return
+    assert verb in VERBS, f"{document}: {line}"
+    command: click.Command = import_module(f"deadlib.cli.{verb}").main
+    while isinstance(command, click.Group) and arguments:
+        subcommand = command.get_command(click.Context(command), arguments.pop(0))
+        assert subcommand is not None, f"{document}: {line}"
+        command = subcommand
+    options = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+    options |= {"--help", "-h", "--version"}
+    unknown = {word.split("=")[0] for word in arguments if word.startswith("--")} - options
+    assert not unknown, f"{document}: {line}: unknown {unknown}"
+
+
+def test_every_verb_has_its_document_and_its_script() -> None:
+    documents = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    scripts = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    for verb in VERBS:
+        assert f"deadlib-{verb}" in documents
+        assert f"deadlib-{verb} = deadlib.cli.{verb}:main" in scripts
+
+
+def test_relative_links_lead_somewhere() -> None:
+    for path in DOCUMENTS:
+        if path.suffix != ".md":
+            continue
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name} links to {target}"

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from deadlib.errors import RecipeError
+from deadlib.recipe import OptimiserSection
+from deadlib.training.optimisers import build_optimiser
+from deadlib.training.schedules import Constant
+
+
+def build(rate: float = 0.1, **section: object) -> keras.optimizers.Optimizer:
+    return build_optimiser(OptimiserSection.model_validate(section), Constant(rate))
+
+
+def small_network() -> keras.Model:
+    """One convolution, one batch normalisation, one dense layer; every weight is 1."""
+    network = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Conv2D(2, 3, bias_initializer="ones"),
+            keras.layers.BatchNormalization(),
+            keras.layers.DepthwiseConv2D(1),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),
+        ]
+    )
+    for variable in network.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    return network
+
+
+def one_variable(value: list[float], name: str = "kernel") -> keras.Variable:
+    return keras.Variable(np.array(value, np.float32), name=name)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_only_kernels_decay(name: str) -> None:
+    network = small_network()
+    variables = network.trainable_variables
+    optimiser = build(name=name, weight_decay=0.5, momentum=0.0, nesterov=False)
+    optimiser.apply([np.zeros(v.shape, np.float32) for v in variables], variables)
+    for variable in variables:
+        expected = 0.95 if "kernel" in variable.name else 1.0
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6, err_msg=variable.path)
+    names = {variable.name for variable in variables}
+    assert names == {"kernel", "bias", "gamma", "beta"}
+
+
+def test_adamw_decays_apart_from_the_gradient() -> None:
+    plain, decaying = one_variable([2.0, -3.0]), one_variable([2.0, -3.0])
+    gradient = np.array([0.5, 1.5], np.float32)
+    build(name="adam", weight_decay=0).apply([gradient], [plain])
+    build(name="adamw", weight_decay=0.2).apply([gradient], [decaying])
+    np.testing.assert_allclose(
+        decaying.numpy(), plain.numpy() - 0.1 * 0.2 * np.array([2.0, -3.0]), rtol=1e-5
+    )
+
+
+def test_sgd_follows_caffes_nesterov_with_l2() -> None:
+    rate, momentum, decay = 0.1, 0.9, 0.01
+    variable = one_variable([1.0, -2.0, 0.5])
+    optimiser = build(rate, name="sgd", weight_decay=decay, momentum=momentum, nesterov=True)
+    weight, history = variable.numpy().astype(np.float64), np.zeros(3)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        gradient = rng.normal(size=3)
+        optimiser.apply([gradient.astype(np.float32)], [variable])
+        # Caffe's NesterovSolver: v' = mu v + lr (g + wd w); w -= (1 + mu) v' - mu v
+        updated = momentum * history + rate * (gradient + decay * weight)
+        weight = weight - ((1 + momentum) * updated - momentum * history)
+        history = updated
+        np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-5)
+
+
+def test_clipping_is_by_the_norm_over_all_variables_and_before_decay() -> None:
+    first, second = one_variable([0.0]), one_variable([0.0])
+    options = {"name": "sgd", "momentum": 0.0, "nesterov": False, "clip_norm": 1.0}
+    build(1.0, **options, weight_decay=0).apply(
+        [np.array([3.0], np.float32), np.array([4.0], np.float32)], [first, second]
+    )
+    np.testing.assert_allclose([first.numpy()[0], second.numpy()[0]], [-0.6, -0.8], rtol=1e-6)
+    heavy = one_variable([10.0])
+    build(1.0, **options, weight_decay=0.5).apply([np.array([3.0], np.float32)], [heavy])
+    np.testing.assert_allclose(heavy.numpy(), [10 - 1 - 5], rtol=1e-6)
+
+
+def test_the_rate_comes_from_the_schedule() -> None:
+    optimiser = build(0.25, name="sgd")
+    assert float(optimiser.learning_rate) == 0.25
+
+
+def test_adam_with_weight_decay_is_refused_with_advice() -> None:
+    with pytest.raises(RecipeError, match=r"weight_decay: 0\.1 with adam.*adamw"):
+        build(name="adam", weight_decay=0.1)
+
+
+def test_the_caffe_optimiser_survives_saving() -> None:
+    optimiser = build(name="sgd", weight_decay=0.25)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimiser))
+    assert again.get_config() == optimiser.get_config()
+    assert again.decay == 0.25

@@ -1,0 +1,217 @@
+"""A source folder as a table: which images there are, their labels and their metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from tfrecords_tools.errors import SourceError
+from tfrecords_tools.labels import check_labels, image_row, join_table, read_labels
+from tfrecords_tools.pattern import CHANNEL, CHANNEL_PLACE, name_pattern
+from tfrecords_tools.settings import ConversionSettings
+from tfrecords_tools.sources import (
+    Problem,
+    Row,
+    SourceImage,
+    Sources,
+    find_images,
+    natural_key,
+)
+from tfrecords_tools.table import BOX_COLUMNS, ROW_NUMBER, typed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The order of the manifest's metadata; any other column follows as the source has it.
+KNOWN_METADATA = (
+    "experiment",
+    "plate",
+    "well",
+    "row",
+    "column",
+    "field",
+    "position",
+    "time_index",
+    "time_hours",
+    "cell_line",
+    "treatment",
+    "concentration_um",
+    "viability",
+)
+
+
+_FOLDERS_SHOWN = 5
+
+
+def discover(
+    source: Path, settings: ConversionSettings, classes: Sequence[str] | None = None
+) -> Sources:
+    """Read the source folder as the settings say. `classes`: the only labels there can be.
+
+    Raises SourceError where nothing can be read: no folder, no image, no table, no such column.
+    What is wrong with single files or rows is collected in `problems`.
+    """
+    problems: list[Problem] = []
+    notes: list[str] = []
+    files = find_images(source)
+    table = read_labels(source, settings, files) if settings.table is not None else None
+    if table is not None:
+        files = _in_named_folders(files, table, settings, notes)
+    if table is not None and table["path"].str.contains(CHANNEL_PLACE, regex=False, na=False).any():
+        images = _images_of_table(table, files, settings, problems)
+    else:
+        images = _images_of_names(files, settings, problems, notes)
+    rows = [image_row(source_id, image, settings) for source_id, image in images.items()]
+    if table is not None:
+        rows = join_table(rows, table, files, settings, problems, notes)
+    rows = check_labels(rows, settings, classes, problems, notes)
+    return Sources(*_as_frame(rows, settings), problems, notes)
+
+
+def _in_named_folders(
+    files: Sequence[str], table: pd.DataFrame, settings: ConversionSettings, notes: list[str]
+) -> list[str]:
+    """The files in folders that the table names an image of; masks and the like lie elsewhere."""
+    named = {
+        PurePosixPath(path.replace(CHANNEL_PLACE, channel)).parent
+        for path in table["path"].dropna()
+        for channel in settings.channels or ("",)
+    }
+    kept = [path for path in files if PurePosixPath(path).parent in named]
+    left_out = {str(PurePosixPath(path).parent) for path in set(files).difference(kept)}
+    if left_out:
+        shown = ", ".join(sorted(left_out, key=natural_key)[:_FOLDERS_SHOWN])
+        more = ", …" if len(left_out) > _FOLDERS_SHOWN else ""
+        notes.append(
+            f"{len(files) - len(kept)} images left out: {settings.table} names none in their "
+            f"folders ({shown}{more})"
+        )
+    return kept
+
+
+def _images_of_names(
+    files: Sequence[str],
+    settings: ConversionSettings,
+    problems: list[Problem],
+    notes: list[str],
+) -> dict[str, SourceImage]:
+    """Images by source id, channel files joined by the channel's name in the file name."""
+    if settings.pattern is None:
+        return {path: SourceImage((path,), {}) for path in files}
+    pattern = name_pattern(settings.pattern, settings.channels)
+    if settings.labels == "pattern" and settings.labels_required and "label" not in pattern.names:
+        raise SourceError(
+            f"pattern {settings.pattern}: no part {{label}}, though labels are to come from it"
+        )
+    by_channel = CHANNEL in pattern.names
+    members: dict[str, dict[str, str]] = {}
+    parts: dict[str, Mapping[str, str]] = {}
+    ignored: dict[str, int] = {}
+    for path in files:
+        match = pattern.match(path)
+        if match is None and (settings.labels_required or by_channel):
+            reason = f"does not fit the pattern {settings.pattern}; rename it or change the pattern"
+            problems.append(Problem(path, reason))
+            continue
+        found = dict(match.parts) if match else {}
+        source_id = match.source_id if match else path
+        channel = found.pop(CHANNEL, "")
+        if by_channel and settings.channels and channel not in settings.channels:
+            ignored[channel] = ignored.get(channel, 0) + 1
+            continue
+        other = members.setdefault(source_id, {}).get(channel)
+        if other is not None:
+            reason = (
+                f"a second file of channel {channel}, as {other} is; keep one, or name what tells "
+                "them apart in the pattern ({*} does not)"
+            )
+            problems.append(Problem(path, reason))
+            continue
+        members[source_id][channel] = path
+        parts[source_id] = found
+    if by_channel and not settings.channels:
+        names = sorted({name for found in members.values() for name in found}, key=natural_key)
+        raise SourceError(
+            f"pattern {settings.pattern}: has {{channel}}, so the channels must be named in order; "
+            f"the file names have --channels {','.join(names)}"
+        )
+    notes += [
+        f"channel {name}: {count} files left out, not among --channels"
+        for name, count in ignored.items()
+    ]
+    if not by_channel:
+        return {
+            key: SourceImage(tuple(found.values()), parts[key]) for key, found in members.items()
+        }
+    return _complete(members, parts, settings.channels, problems)
+
+
+def _complete(
+    members: Mapping[str, Mapping[str, str]],
+    parts: Mapping[str, Mapping[str, str]],
+    channels: Sequence[str],
+    problems: list[Problem],
+) -> dict[str, SourceImage]:
+    """The images that have a file for every channel, in the order of `channels`."""
+    images = {}
+    for source_id, found in members.items():
+        missing = [name for name in channels if name not in found]
+        if missing:
+            present = ", ".join(name for name in channels if name in found) or "none"
+            reason = f"channel {', '.join(missing)} is missing (found: {present}); add the file"
+            problems.append(Problem(source_id, reason))
+            continue
+        images[source_id] = SourceImage(tuple(found[name] for name in channels), parts[source_id])
+    return images
+
+
+def _images_of_table(
+    table: pd.DataFrame,
+    files: Sequence[str],
+    settings: ConversionSettings,
+    problems: list[Problem],
+) -> dict[str, SourceImage]:
+    """Images whose path in the table has `{channel}`: one file per channel name."""
+    if not settings.channels:
+        raise SourceError(
+            f"{settings.table}: paths have {{channel}}, so the channels must be named in order, "
+            "for example --channels DNA,ER"
+        )
+    pattern = name_pattern(settings.pattern, settings.channels) if settings.pattern else None
+    known = set(files)
+    members: dict[str, dict[str, str]] = {}
+    parts: dict[str, Mapping[str, str]] = {}
+    for source_id in dict.fromkeys(table["path"].dropna()):
+        paths = {name: source_id.replace(CHANNEL_PLACE, name) for name in settings.channels}
+        found = {name: path for name, path in paths.items() if path in known}
+        if not found:
+            continue
+        members[source_id] = found
+        match = pattern.match(next(iter(found.values()))) if pattern else None
+        parts[source_id] = {k: v for k, v in match.parts.items() if k != CHANNEL} if match else {}
+    return _complete(members, parts, settings.channels, problems)
+
+
+def _as_frame(
+    rows: Sequence[Row], settings: ConversionSettings
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows in natural order of their source, numbers as numbers, and the metadata's names."""
+    import pandas as pd
+
+    own = ("source_id", "source_paths", "label")
+    ordered = sorted(rows, key=lambda row: natural_key(row["source_id"]))
+    seen = dict.fromkeys(name for row in ordered for name in row)
+    boxes = (ROW_NUMBER, *BOX_COLUMNS) if settings.labels == "boxes" else ()
+    names = [name for name in KNOWN_METADATA if name in seen]
+    names += [name for name in seen if name not in {*own, *names, *boxes, ROW_NUMBER}]
+    columns = {
+        name: pd.Series([row.get(name) for row in ordered], dtype=object)
+        for name in (*own, *boxes, *names)
+    }
+    frame = pd.DataFrame(columns)
+    metadata = tuple(name for name in names if frame[name].notna().any())
+    for name in metadata:
+        frame[name] = typed(name, frame[name])
+    frame = frame.astype({name: "float64" for name in boxes})
+    return frame[[*own, *boxes, *metadata]], metadata

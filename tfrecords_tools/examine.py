@@ -1,0 +1,161 @@
+"""Every source image decoded once: what it is, whether it can be used, whether it fits the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfrecords_tools.errors import ImageError, PlanError
+from tfrecords_tools.images import ImageFacts, examine
+from tfrecords_tools.pool import run_tasks
+from tfrecords_tools.settings import ConversionSettings
+from tfrecords_tools.sources import Problem
+
+# Starting processes takes longer than looking at so few images.
+_IMAGES_WORTH_A_POOL = 200
+_IMAGES_PER_TASK = 16
+_NEARLY_ALL = 0.9
+
+_DEFAULT_CHANNELS = {1: ("intensity",), 3: ("red", "green", "blue")}
+
+
+class _Task(NamedTuple):
+    source: Path
+    images: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def examine_images(
+    source: Path,
+    images: Mapping[str, tuple[str, ...]],
+    *,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[dict[str, ImageFacts], list[Problem]]:
+    """Facts by source id, and a problem for each image that cannot be read."""
+    found: dict[str, ImageFacts | str] = {}
+
+    def collect(results: list[tuple[str, ImageFacts | str]]) -> None:
+        found.update(results)
+        if progress is not None:
+            progress("looking at images", len(found), len(images))
+
+    items = list(images.items())
+    tasks = (
+        _Task(source, tuple(items[start : start + _IMAGES_PER_TASK]))
+        for start in range(0, len(items), _IMAGES_PER_TASK)
+    )
+    run_tasks(
+        _examine_task,
+        tasks,
+        workers=workers if len(items) >= _IMAGES_WORTH_A_POOL else 1,
+        finished=collect,
+    )
+    facts = {key: found[key] for key in images}
+    problems = [Problem(key, fact) for key, fact in facts.items() if isinstance(fact, str)]
+    return {key: fact for key, fact in facts.items() if isinstance(fact, ImageFacts)}, problems
+
+
+def channel_names(settings: ConversionSettings, facts: Mapping[str, ImageFacts]) -> tuple[str, ...]:
+    """The names given, or intensity; red, green, blue; channel_1 and so on.
+
+    Raises PlanError where no image has as many channels as there are names.
+    """
+    counts = Counter(fact.channels for fact in facts.values())
+    if not settings.channels:
+        count = counts.most_common(1)[0][0]
+        numbered = tuple(f"channel_{number + 1}" for number in range(count))
+        return _DEFAULT_CHANNELS.get(count, numbered)
+    if len(settings.channels) not in counts:
+        found = " or ".join(str(count) for count in sorted(counts))
+        raise PlanError(
+            f"--channels names {len(settings.channels)} ({', '.join(settings.channels)}), but the "
+            f"images have {found}; give one name for each channel, in order"
+        )
+    return settings.channels
+
+
+def odd_ones(
+    facts: Mapping[str, ImageFacts], settings: ConversionSettings, channels: int
+) -> list[Problem]:
+    """Images that do not fit the others.
+
+    The number of channels must always agree. Size (of whole images and tiles) and bit depth may
+    vary, but where all images but one, or more than 90 %, are alike, the others are taken for
+    mistakes unless `allow_mixed`. Boxes are cut from images of any size and depth.
+    """
+    problems = [
+        Problem(key, f"{fact.channels} channels, expected {channels}, as the others; convert it")
+        for key, fact in facts.items()
+        if fact.channels != channels
+    ]
+    if settings.allow_mixed or settings.labels == "boxes":
+        return problems
+    advice = "export it as the others, or accept it with --allow-mixed"
+    depths = {key: fact.dtype for key, fact in facts.items()}
+    problems += [
+        Problem(key, f"{depths[key]} pixels, expected {usual}, as the others; {advice}")
+        for key, usual in _odd(depths).items()
+    ]
+    if settings.crop_px is None:
+        sizes = {
+            key: f"{fact.height_px} x {fact.width_px} px (rows x columns)"
+            for key, fact in facts.items()
+        }
+        problems += [
+            Problem(key, f"{sizes[key]}, expected {usual}, as the others; {advice}")
+            for key, usual in _odd(sizes).items()
+        ]
+    return problems
+
+
+def summary(facts: Mapping[str, ImageFacts], channels: Sequence[str]) -> dict[str, Any]:
+    """Intensity ranges by channel, sizes and data types of the images, as JSON values."""
+    dtypes = Counter(fact.dtype for fact in facts.values())
+    sizes = Counter((fact.height_px, fact.width_px) for fact in facts.values())
+    return {
+        "intensity": {
+            name: {
+                "low": min(fact.low[place] for fact in facts.values()),
+                "high": max(fact.high[place] for fact in facts.values()),
+                "dtypes": sorted(dtypes),
+            }
+            for place, name in enumerate(channels)
+        },
+        "sizes": [
+            {"height_px": height, "width_px": width, "images": count}
+            for (height, width), count in sorted(
+                sizes.items(), key=lambda item: (-item[1], item[0])
+            )
+        ],
+        "dtypes": dict(sorted(dtypes.items())),
+    }
+
+
+def is_blank(fact: ImageFacts) -> bool:
+    """Whether every channel has one value only: nothing by which two images could be the same."""
+    return fact.low == fact.high
+
+
+def _odd(values: Mapping[str, str]) -> dict[str, str]:
+    """The keys that deviate from what nearly all have, with what those have."""
+    if not values:
+        return {}
+    usual, count = Counter(values.values()).most_common(1)[0]
+    others = len(values) - count
+    nearly_all = count > 1 and (others == 1 or count > _NEARLY_ALL * len(values))
+    return {key: usual for key, value in values.items() if value != usual} if nearly_all else {}
+
+
+def _examine_task(task: _Task) -> list[tuple[str, ImageFacts | str]]:
+    return [(key, _examine_one(task.source, paths)) for key, paths in task.images]
+
+
+def _examine_one(source: Path, paths: Sequence[str]) -> ImageFacts | str:
+    try:
+        return examine([source / path for path in paths])
+    except ImageError as error:
+        # The message names the file by its whole path; the list of problems names it already.
+        text = str(error)
+        return text.removeprefix(f"{source / paths[0]}: ") if len(paths) == 1 else text

@@ -1,0 +1,129 @@
+"""The table of examples: images cut into windows, put in order, and dealt out to shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfrecords_tools import split
+from tfrecords_tools.cut import Box, Window, box_window, image_windows
+from tfrecords_tools.images import ImageFacts
+from tfrecords_tools.settings import SPLITS, ConversionSettings
+from tfrecords_tools.sources import Problem, Sources
+from tfrecords_tools.table import BOX_COLUMNS, ROW_NUMBER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WINDOW = ("top_px", "left_px", "height_px", "width_px")
+TILE = ("tile_row", "tile_column")
+
+
+def cut_examples(
+    sources: Sources, facts: Mapping[str, ImageFacts], settings: ConversionSettings
+) -> pd.DataFrame:
+    """One row per window of every usable image; what cannot be cut goes to the problems."""
+    import pandas as pd
+
+    rows = sources.rows[sources.rows["source_id"].isin(facts)]
+    if settings.labels == "boxes":
+        windows = _box_windows(rows, facts, settings, sources.problems)
+    else:
+        windows = _image_windows(list(rows["source_id"]), facts, settings, sources.problems)
+    repeats = [len(found) for found in windows]
+    cut = rows.loc[rows.index.repeat(repeats)].reset_index(drop=True)
+    flat = [window for found in windows for window in found]
+    columns: dict[str, Any] = {
+        "example_id": [a + b.suffix for a, b in zip(cut["source_id"], flat, strict=True)],
+        "label": cut["label"],
+        "source_id": cut["source_id"],
+        "source_paths": [list(paths) for paths in cut["source_paths"]],
+    }
+    own = (*WINDOW, *TILE) if settings.tile is not None else WINDOW
+    for name in own:
+        columns[name] = np.array([getattr(window, name) for window in flat], dtype=np.int64)
+    columns["image_sha256"] = [facts[key].sha256 for key in cut["source_id"]]
+    boxes = BOX_COLUMNS if settings.labels == "boxes" else ()
+    for name in (*sources.metadata, *boxes):
+        columns.setdefault(name, cut[name])
+    return pd.DataFrame(columns)
+
+
+def ordered(examples: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Train, validation, test. The images of train stand in random order, so that any stretch of
+    a shard holds a mix of classes; windows of one image stay together, as it is read once."""
+    rank = examples["split"].map({name: place for place, name in enumerate(SPLITS)})
+    draws = {name: split.draw(seed, name) for name in examples["source_id"].unique()}
+    shuffled = sorted(draws, key=lambda name: draws[name])
+    place = {name: number for number, name in enumerate(shuffled)}
+    within = examples["source_id"].map(place).where(examples["split"] == "train", 0)
+    order = np.lexsort((np.arange(len(examples)), within, rank))
+    return examples.iloc[order].reset_index(drop=True)
+
+
+def sharded(examples: pd.DataFrame, name: str, per_shard: int) -> pd.DataFrame:
+    """The examples with the file that each goes to and its place there; shards of like length."""
+    shards: list[str] = []
+    places: list[int] = []
+    for part in SPLITS:
+        count = int((examples["split"] == part).sum())
+        number = -(-count // per_shard)
+        for place, rows in enumerate(np.array_split(np.arange(count), number) if number else []):
+            shards += [f"{name}-{part}.tfrecord-{place:05}-of-{number:05}"] * len(rows)
+            places += range(len(rows))
+    return examples.assign(shard=shards, index=places)
+
+
+def _image_windows(
+    source_ids: Sequence[str],
+    facts: Mapping[str, ImageFacts],
+    settings: ConversionSettings,
+    problems: list[Problem],
+) -> list[list[Window]]:
+    windows = []
+    for source_id in source_ids:
+        height_px, width_px = facts[source_id].height_px, facts[source_id].width_px
+        found = image_windows(height_px, width_px, settings)
+        if not found:
+            unit = f"a crop of {settings.crop_px} px" if settings.crop_px else "that many tiles"
+            reason = f"{height_px} x {width_px} px, too small for {unit}; leave it out"
+            problems.append(Problem(source_id, reason))
+        windows.append(found)
+    return windows
+
+
+def _box_windows(
+    rows: pd.DataFrame,
+    facts: Mapping[str, ImageFacts],
+    settings: ConversionSettings,
+    problems: list[Problem],
+) -> list[list[Window]]:
+    """One window per box, numbered within its image; none for a box that cannot be."""
+    windows: list[list[Window]] = []
+    numbers: dict[str, int] = {}
+    columns = ("source_id", ROW_NUMBER, *BOX_COLUMNS)
+    for source_id, row_number, *edges in zip(*(rows[name] for name in columns), strict=True):
+        box, fact = Box(*edges), facts[source_id]
+        numbers[source_id] = numbers.get(source_id, 0) + 1
+        inside = box.xmin >= 0 and box.ymin >= 0
+        inside = inside and box.xmax <= fact.width_px and box.ymax <= fact.height_px
+        if inside and box.xmin < box.xmax and box.ymin < box.ymax:
+            window = box_window(box, settings.context, settings.box_px)
+            windows.append([window._replace(suffix=f"_box{numbers[source_id]}")])
+            continue
+        windows.append([])
+        # A box that is no four numbers has been named already.
+        if not any(edge != edge for edge in edges):
+            fault = (
+                "is empty"
+                if inside
+                else f"leaves the image ({fact.width_px} wide, {fact.height_px} high)"
+            )
+            where = ", ".join(f"{name} {edge:g}" for name, edge in box._asdict().items())
+            reason = (
+                f"row {int(row_number)} of {settings.table}: the box ({where}) {fault}; correct it"
+            )
+            problems.append(Problem(source_id, reason))
+    return windows

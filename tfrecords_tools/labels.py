@@ -1,0 +1,256 @@
+"""Labels and metadata: from folders, file names, or a table joined by path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfrecords_tools.errors import SourceError
+from tfrecords_tools.pattern import CHANNEL_PLACE
+from tfrecords_tools.settings import ConversionSettings
+from tfrecords_tools.sources import Problem, Row, SourceImage, natural_key
+from tfrecords_tools.table import BOX_COLUMNS, ROW_NUMBER, check_columns, metadata_name, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def located_table(source: Path, settings: ConversionSettings) -> ConversionSettings:
+    """Settings whose table is relative to the source folder where it lies inside, else absolute.
+
+    A relative table is looked for in the source folder first, then in the current one. Where new
+    images are converted to be predicted, a missing table of labels is left out. Raises SourceError.
+    """
+    if settings.table is None:
+        return settings
+    candidates = [source / settings.table, Path(settings.table)]
+    path = next((path.resolve() for path in candidates if path.is_file()), None)
+    if path is None:
+        if not settings.labels_required and settings.labels != "boxes":
+            labels = "none" if settings.labels == "table" else settings.labels
+            return replace(settings, table=None, labels=labels)
+        columns = f"{settings.path_column}, {', '.join(BOX_COLUMNS)}"
+        needed = f"; boxes are needed: columns {columns}" if settings.labels == "boxes" else ""
+        raise SourceError(f"{candidates[0]}: no such table{needed}")
+    inside = path.is_relative_to(source.resolve())
+    text = path.relative_to(source.resolve()).as_posix() if inside else path.as_posix()
+    return replace(settings, table=text)
+
+
+def read_labels(source: Path, settings: ConversionSettings, files: Sequence[str]) -> pd.DataFrame:
+    """The table with the columns path (below the source), label, row_number, and metadata."""
+    origin = source / str(settings.table)
+    frame = read_table(origin)
+    labelled = settings.labels in ("table", "boxes")
+    check_columns(frame, [settings.path_column], origin, "name the column of paths (--path-column)")
+    if labelled and settings.labels_required:
+        check_columns(frame, [settings.label_column], origin, "name the column (--label-column)")
+        if frame[settings.label_column].isna().all():
+            raise SourceError(f"{origin}: column {settings.label_column} is empty in every row")
+    if settings.labels == "boxes":
+        check_columns(frame, BOX_COLUMNS, origin, "a table of boxes has one box per row, in pixels")
+    own = {settings.path_column: "path"}
+    if labelled and settings.label_column in frame:
+        own[settings.label_column] = "label"
+    renamed = frame.rename(
+        columns={name: metadata_name(name) for name in frame.columns if name not in own}
+    )
+    renamed = renamed.rename(columns=own)
+    # Row numbers as a spreadsheet shows them: the header is row 1.
+    renamed.insert(0, ROW_NUMBER, range(2, len(renamed) + 2))
+    renamed["path"] = _below_source(renamed["path"], source, origin, set(files), settings)
+    return renamed
+
+
+def _below_source(
+    paths: pd.Series, source: Path, origin: Path, files: set[str], settings: ConversionSettings
+) -> pd.Series:
+    """Paths as they stand in the source folder; the table may count them from its own folder."""
+    import pandas as pd
+
+    def from_base(base: Path) -> pd.Series:
+        def convert(text: str | None) -> str | None:
+            if text is None:
+                return None
+            relative = os.path.relpath(base / text.replace("\\", "/"), source)
+            return Path(relative).as_posix()
+
+        return pd.Series([convert(text) for text in paths], index=paths.index, dtype=object)
+
+    def known(candidate: pd.Series) -> bool:
+        return any(
+            text.replace(CHANNEL_PLACE, channel) in files
+            for text in candidate.dropna()
+            for channel in settings.channels or ("",)
+        )
+
+    for base in (source.resolve(), origin.resolve().parent):
+        candidate = from_base(base)
+        if known(candidate):
+            return candidate
+    raise SourceError(
+        f"{origin}: none of its {len(paths)} paths is an image below {source}; the first one is "
+        f"{paths.iloc[0]}, the first image found {min(files, key=natural_key)}"
+    )
+
+
+def image_row(source_id: str, image: SourceImage, settings: ConversionSettings) -> Row:
+    """An image with the label and metadata that its path gives."""
+    parts = dict(image.parts)
+    named = parts.pop("label", None)
+    label = None
+    if settings.labels == "pattern":
+        label = named
+    elif settings.labels == "folder" and "/" in image.paths[0]:
+        label = image.paths[0].split("/", 1)[0]
+    row: Row = {"source_id": source_id, "source_paths": image.paths, "label": label}
+    return row | {metadata_name(name): value for name, value in parts.items()}
+
+
+def join_table(
+    rows: Sequence[Row],
+    table: pd.DataFrame,
+    files: Sequence[str],
+    settings: ConversionSettings,
+    problems: list[Problem],
+    notes: list[str],
+) -> list[Row]:
+    """Images with their row of the table, or with boxes one row per box.
+
+    A row may name the image, or one of its channel files. What does not match in either direction
+    goes to `problems`.
+    """
+    by_path = {path: row for row in rows for path in (row["source_id"], *row["source_paths"])}
+    # A file left out for a reason of its own needs no second complaint from its row.
+    excused = {*files, *(problem.path for problem in problems)}
+    found: dict[str, list[Row]] = {}
+    entries: list[Row] = [
+        dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)
+    ]
+    for entry in entries:
+        image = by_path.get(entry["path"])
+        if image is not None:
+            found.setdefault(image["source_id"], []).append(entry)
+        elif entry["path"] not in excused:
+            problems.append(_row_without_image(entry, settings))
+    if settings.labels == "boxes":
+        empty = sum(row["source_id"] not in found for row in rows)
+        if empty:
+            notes.append(f"{empty} images have no box in {settings.table}; they give no example")
+        return [
+            _merged(row, entry) | _box(entry, settings, problems)
+            for row in rows
+            for entry in found.get(row["source_id"], [])
+        ]
+    joined = []
+    for row in rows:
+        entries = found.get(row["source_id"], [])
+        if entries:
+            joined += _one_row(row, entries, settings, problems)
+        elif settings.labels_required:
+            reason = (
+                f"no row in {settings.table}; add one, or move the file out of the source folder"
+            )
+            problems.append(Problem(row["source_id"], reason))
+        else:
+            joined.append(row)
+    return joined
+
+
+def check_labels(
+    rows: Sequence[Row],
+    settings: ConversionSettings,
+    classes: Sequence[str] | None,
+    problems: list[Problem],
+    notes: list[str],
+) -> list[Row]:
+    """The rows whose label can be used. Raises SourceError if no image lies in a class folder."""
+    if settings.labels == "none":
+        return list(rows)
+    if classes is not None:
+        return _known_labels(rows, classes, notes)
+    if not settings.labels_required:
+        return list(rows)
+    unlabelled = [row for row in rows if row["label"] is None]
+    if settings.labels == "folder" and rows and len(unlabelled) == len(rows):
+        raise SourceError(
+            f"{rows[0]['source_id']} and all other images lie directly in the source folder, where "
+            "a folder per class was expected; sort them into such folders, or say where the labels "
+            "are: --pattern, --table, --boxes or --labels none"
+        )
+    place = "lies in no class folder" if settings.labels == "folder" else "no label"
+    for row in unlabelled:
+        where = f" in row {row[ROW_NUMBER]} of {settings.table}" if ROW_NUMBER in row else ""
+        reason = f"{place}{where}; give it one, or leave it out"
+        problems.append(Problem(row["source_id"], reason))
+    return [row for row in rows if row["label"] is not None]
+
+
+def _known_labels(rows: Sequence[Row], classes: Sequence[str], notes: list[str]) -> list[Row]:
+    """Labels that the classes do not have are taken off: such an image has no known class."""
+    unknown: dict[str, int] = {}
+    checked = []
+    for row in rows:
+        label = row["label"]
+        if label is not None and label not in classes:
+            unknown[label] = unknown.get(label, 0) + 1
+            row = row | {"label": None}
+        checked.append(row)
+    # A folder of new images is no claim about their class unless a class folder is among them.
+    if any(row["label"] is not None for row in checked):
+        notes += [
+            f"label {label} is none of the classes {', '.join(classes)}: {count} examples count as "
+            "unlabelled"
+            for label, count in unknown.items()
+        ]
+    return checked
+
+
+def _one_row(
+    row: Row, entries: Sequence[Row], settings: ConversionSettings, problems: list[Problem]
+) -> list[Row]:
+    """The image with its single row, or with what the rows of its channel files agree on."""
+    paths = [entry["path"] for entry in entries]
+    if len(set(paths)) < len(paths):
+        numbers = ", ".join(str(entry[ROW_NUMBER]) for entry in entries)
+        reason = f"stands in rows {numbers} of {settings.table}; keep one"
+        problems.append(Problem(row["source_id"], reason))
+        return []
+    shared = {
+        name: value
+        for name, value in entries[0].items()
+        if name == ROW_NUMBER or all(entry[name] == value for entry in entries)
+    }
+    if "label" in entries[0] and "label" not in shared:
+        found = ", ".join(sorted({str(entry["label"]) for entry in entries}))
+        reason = f"its channel files have different labels in {settings.table}: {found}; correct it"
+        problems.append(Problem(row["source_id"], reason))
+        return []
+    return [_merged(row, shared)]
+
+
+def _merged(row: Row, entry: Mapping[str, Any]) -> Row:
+    """The image's row with the table's columns; where both have one, the table's value stands."""
+    values = {k: v for k, v in entry.items() if k != "path" and (v is not None or k not in row)}
+    return row | values
+
+
+def _box(entry: Row, settings: ConversionSettings, problems: list[Problem]) -> Row:
+    """The box as numbers; a value that is none becomes a problem and a box of NaN."""
+    try:
+        return {name: float(entry[name]) for name in BOX_COLUMNS}
+    except (TypeError, ValueError):
+        found = ", ".join(f"{name}={entry[name]}" for name in BOX_COLUMNS)
+        reason = f"row {entry[ROW_NUMBER]} of {settings.table}: {found}; expected four numbers"
+        problems.append(Problem(entry["path"], reason))
+        return dict.fromkeys(BOX_COLUMNS, float("nan"))
+
+
+def _row_without_image(entry: Row, settings: ConversionSettings) -> Problem:
+    if entry["path"] is None:
+        return Problem(f"{settings.table}, row {entry[ROW_NUMBER]}", "no path; fill it in")
+    reason = f"row {entry[ROW_NUMBER]} of {settings.table} names it, but there is no such image"
+    return Problem(entry["path"], f"{reason}; add the file or delete the row")

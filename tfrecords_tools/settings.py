@@ -1,0 +1,199 @@
+"""What the user asked of a conversion: where labels come from, what an example is, how to split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import PurePath
+from typing import Any
+
+from tfrecords_tools.errors import PlanError
+
+SPLITS = ("train", "validation", "test")
+LABEL_SOURCES = ("folder", "pattern", "table", "boxes", "none")
+ENCODINGS = ("raw", "png")
+BAD_IMAGE_POLICIES = ("refuse", "skip")
+
+
+@dataclass(frozen=True)
+class ConversionSettings:
+    """All that decides what a source folder becomes; together with the files it fixes every byte.
+
+    Raises PlanError where two settings contradict each other.
+    """
+
+    # Labels and metadata.
+    labels: str = "folder"
+    """folder (SOURCE/<class>/...), pattern, table, boxes, or none."""
+    pattern: str | None = None
+    """Pattern of file names with named parts, or the preset `celldeath`."""
+    table: str | None = None
+    """CSV or Parquet: one row per image, or per box. Relative to SOURCE, or absolute."""
+    path_column: str = "path"
+    label_column: str = "label"
+    labels_required: bool = True
+    """False where new images are converted to be predicted: labels may then be missing."""
+
+    # What one example is: the whole image unless one of these is set.
+    tile: tuple[int, int] | None = None
+    """Rows and columns of a grid over the image."""
+    crop_px: int | None = None
+    stride_px: int | None = None
+    context: float = 0.0
+    """Boxes: the window's side is the box's longer side x (1 + context)."""
+    box_px: int | None = None
+    """Boxes: a window of this side instead, whatever the box's size."""
+
+    channels: tuple[str, ...] = ()
+    """Channel names in order. With `{channel}` in the pattern or table: one file per name."""
+    allow_mixed: bool = False
+    """Accept images that differ in size or bit depth from nearly all the others."""
+
+    # Splits.
+    split_by: tuple[str, ...] = ()
+    """Columns whose values never cross splits. Empty: well, else position, else source image."""
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Shares of train, validation and test."""
+    hold_out: tuple[str, ...] = ()
+    """`column=value` (into test) or `validation:column=value`."""
+    seed: int = 0
+
+    # Records.
+    name: str | None = None
+    """Name in the shards' file names; by default the source folder's."""
+    encoding: str = "raw"
+    examples_per_shard: int = 512
+    on_bad_image: str = "refuse"
+
+    def __post_init__(self) -> None:
+        for field in ("labels", "encoding", "on_bad_image"):
+            _check_choice(field, getattr(self, field))
+        self._check_labels()
+        self._check_unit()
+        self._check_split()
+        if len(set(self.channels)) < len(self.channels):
+            raise PlanError(f"channels {', '.join(self.channels)}: a name stands twice")
+        if self.examples_per_shard < 1:
+            raise PlanError(f"examples per shard: {self.examples_per_shard}; expected 1 or more")
+
+    def _check_labels(self) -> None:
+        if self.labels == "pattern" and self.pattern is None:
+            raise PlanError(
+                "labels from the file name need a pattern, for example '{label}_{field}.png'"
+            )
+        if self.labels in ("table", "boxes") and self.table is None:
+            raise PlanError(
+                f"labels from {self.labels} need a table: CSV or Parquet with a path column"
+            )
+
+    def _check_unit(self) -> None:
+        chosen = [
+            name
+            for name, value in (
+                ("tile", self.tile),
+                ("crop_px", self.crop_px),
+                ("boxes", self.labels == "boxes" or None),
+            )
+            if value is not None
+        ]
+        if len(chosen) > 1:
+            raise PlanError(
+                f"{' and '.join(chosen)}: an example is cut in one way only; choose one"
+            )
+        if self.tile is not None and min(self.tile) < 1:
+            raise PlanError(f"tile {self.tile[0]}x{self.tile[1]}: expected 1x1 or more")
+        if self.crop_px is not None and self.crop_px < 1:
+            raise PlanError(f"crop of {self.crop_px} px: expected 1 px or more")
+        if self.stride_px is not None and (self.crop_px is None or self.stride_px < 1):
+            raise PlanError(
+                f"stride of {self.stride_px} px: expected 1 px or more, and a crop size with it"
+            )
+        if self.labels != "boxes" and (self.context or self.box_px is not None):
+            raise PlanError(
+                "context and box_px belong to a table of boxes; give one, or leave them out"
+            )
+        if self.context < 0 or (self.box_px is not None and self.box_px < 1):
+            raise PlanError("context must be 0 or more and box_px 1 px or more")
+        if self.context and self.box_px is not None:
+            raise PlanError("context and box_px both say how large a box's window is; choose one")
+
+    def _check_split(self) -> None:
+        shares = self.fractions
+        if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise PlanError(
+                f"fractions {', '.join(str(share) for share in shares)}: expected three shares for "
+                "train, validation and test that add up to 1, for example 0.7,0.15,0.15"
+            )
+        if "example" in self.split_by and len(self.split_by) > 1:
+            raise PlanError(
+                "split by example is the ungrouped split; it combines with no other column"
+            )
+        for rule in self.hold_out:
+            parse_hold_out(rule)
+
+    def for_prediction(self) -> ConversionSettings:
+        """The same reading of new images: everything into `test`, labels optional.
+
+        A table outside the source folder is looked for by its file name in the new folder.
+        """
+        table = self.table
+        if table is not None and PurePath(table).is_absolute():
+            table = PurePath(table).name
+        return replace(
+            self,
+            table=table,
+            labels_required=False,
+            allow_mixed=True,
+            split_by=(),
+            fractions=(0.0, 0.0, 1.0),
+            hold_out=(),
+            name=None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` gives the same settings back."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> ConversionSettings:
+        """Settings from `to_json`. Raises PlanError on a key that this version does not know."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(tree) - known)
+        if unknown:
+            raise PlanError(
+                f"conversion settings: unknown {', '.join(unknown)}; written by another version of "
+                "deadlib? convert again with this one"
+            )
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()
+        }
+        return cls(**values)
+
+
+def parse_hold_out(rule: str) -> tuple[str, str, str]:
+    """`[split:]column=value` as (split, column, value); without a split it is test.
+
+    Raises PlanError.
+    """
+    target, separator, rest = rule.partition(":")
+    # A colon may also belong to the value (well=A:1), so only a split's name counts as one.
+    if not separator or "=" in target:
+        target, rest = "test", rule
+    column, equals, value = rest.partition("=")
+    if target not in SPLITS or not equals or not column or not value:
+        raise PlanError(
+            f"hold out {rule!r}: expected column=value, for example experiment=N4 (into test) or "
+            "validation:plate=2"
+        )
+    return target, column.strip(), value.strip()
+
+
+def _check_choice(field: str, value: str) -> None:
+    known = {"labels": LABEL_SOURCES, "encoding": ENCODINGS, "on_bad_image": BAD_IMAGE_POLICIES}[
+        field
+    ]
+    if value not in known:
+        raise PlanError(f"{field}: {value!r}; expected one of {', '.join(known)}")

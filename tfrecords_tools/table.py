@@ -1,0 +1,141 @@
+"""Tables of labels, metadata and boxes: CSV or Parquet in, clean columns out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfrecords_tools.errors import SourceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Names for things, never amounts: plate 1 and well column 03 stay text.
+TEXT_COLUMNS = frozenset(
+    {
+        "experiment",
+        "plate",
+        "well",
+        "row",
+        "column",
+        "field",
+        "position",
+        "cell_line",
+        "treatment",
+        "channel",
+        "label",
+    }
+)
+ROW_NUMBER = "row_number"
+BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+
+# The manifest's and the prediction table's own columns; a source's column of that name is renamed.
+RESERVED_COLUMNS = frozenset(
+    {
+        "path",
+        "row_number",
+        "example_id",
+        "split",
+        "label",
+        "class_index",
+        "group",
+        "source_id",
+        "source_paths",
+        "top_px",
+        "left_px",
+        "height_px",
+        "width_px",
+        "image_sha256",
+        "shard",
+        "index",
+        "predicted",
+        "embedding",
+    }
+)
+
+# What R, pandas and spreadsheets write for an absent value; "None" may be the name of a class.
+_ABSENT = ("", "NA", "NaN", "nan", "#N/A")
+_LEADING_ZERO = re.compile(r"0\d")
+_WHOLE = re.compile(r"-?\d+\.0")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV or Parquet file with every cell as stripped text, and None where it is empty.
+
+    Raises SourceError where the file is missing, empty, damaged or of another kind.
+    """
+    import pandas as pd
+
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise SourceError(
+            f"{path}: a table is a .csv or .parquet file, found {suffix or 'no suffix'}"
+        )
+    try:
+        if suffix == ".csv":
+            frame = pd.read_csv(
+                path, dtype=str, keep_default_na=False, na_values=_ABSENT, encoding="utf-8-sig"
+            )
+        else:
+            frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such table") from None
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SourceError(
+            f"{path}: cannot be read as a table ({reason}); expected {suffix[1:]} with a header row"
+        ) from None
+    if frame.empty:
+        raise SourceError(f"{path}: the table has no rows; expected one per image, or per box")
+    named = [name for name in frame.columns if not str(name).startswith("Unnamed:")]
+    return pd.DataFrame({str(name).strip(): _as_text(frame[name]) for name in named})
+
+
+def check_columns(frame: pd.DataFrame, needed: Iterable[str], origin: Path, hint: str) -> None:
+    """Raise SourceError, naming the nearest column there is, where one of `needed` is missing."""
+    columns = list(frame.columns)
+    for name in needed:
+        if name in columns:
+            continue
+        close = difflib.get_close_matches(name, columns, n=1)
+        nearest = f"did you mean {close[0]}? " if close else ""
+        raise SourceError(
+            f"{origin}: no column {name}; {nearest}it has {', '.join(columns)}; {hint}"
+        )
+
+
+def typed(name: str, values: pd.Series) -> pd.Series:
+    """A column of text as numbers where each value is one, unless it names something.
+
+    Codes with leading zeros stay text.
+    """
+    import pandas as pd
+
+    present = values.dropna()
+    if name in TEXT_COLUMNS or present.empty or present.str.match(_LEADING_ZERO).any():
+        return values.astype(object)
+    numbers = pd.to_numeric(present, errors="coerce")
+    if numbers.isna().any():
+        return values.astype(object)
+    whole = len(present) == len(values) and bool((numbers % 1 == 0).all())
+    return pd.to_numeric(values).astype(
+        "int64" if whole and numbers.abs().max() < 2**53 else "float64"
+    )
+
+
+def metadata_name(name: str) -> str:
+    """The manifest's name for a source's column."""
+    return f"source_{name}" if name in RESERVED_COLUMNS else name
+
+
+def _as_text(values: pd.Series) -> pd.Series:
+    """Stripped text; whole numbers that gaps in the column turned into 1.0 are 1 again."""
+    import pandas as pd
+
+    texts = [None if pd.isna(value) else str(value).strip() or None for value in values]
+    if all(text is None or _WHOLE.fullmatch(text) for text in texts):
+        texts = [None if text is None else text.removesuffix(".0") for text in texts]
+    return pd.Series(texts, index=values.index, dtype=object)

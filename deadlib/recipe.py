@@ -15,7 +15,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from deadlib.errors import RecipeError
@@ -108,9 +108,8 @@ class OptimiserSection(Section):
     weight_decay: float = Field(
         1e-4,
         ge=0,
-        description="adamw: decoupled decay; sgd: L2 in Caffe's convention (gradient += decay x "
-        "weight); adam: none allowed but 0. Kernels only: biases and batch normalisation are "
-        "excluded",
+        description="adamw: decoupled decay; sgd and adam: L2 (gradient += decay x weight). "
+        "Kernels only: biases and batch normalisation are excluded",
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
     nesterov: bool = Field(True, description="sgd only")
@@ -162,9 +161,21 @@ class ValidationSection(Section):
         description="the column whose examples are averaged before the metric; by default the "
         "one that the dataset was split by",
     )
+    keep: Literal["best", "last"] = Field(
+        "best",
+        description="best: the epoch with the best metric; last: the last one, wiser where the "
+        "validation split is so small that its best epoch is a matter of chance and the learning "
+        "rate falls to nothing",
+    )
     patience_epochs: int | None = Field(
         None, ge=1, description="stop after this many epochs without improvement"
     )
+
+    @model_validator(mode="after")
+    def _patience_waits_for_a_best_epoch(self) -> ValidationSection:
+        if self.keep == "last" and self.patience_epochs is not None:
+            raise ValueError("patience_epochs needs keep: best; with keep: last leave it out")
+        return self
 
 
 class Recipe(Section):

@@ -7,7 +7,7 @@ versions.json    Python, deadlib, TensorFlow, Keras, NumPy; machine; seed; comma
 history.csv      one row per epoch
 log.txt          what TensorFlow and other libraries had to say
 tensorboard/     event files
-checkpoints/     latest/ (to resume from) and best/
+checkpoints/     latest/ (to resume from) and kept/
 model.keras      the network with the weights of the best epoch; written last, so a run
                  directory with it is finished
 """
@@ -82,8 +82,11 @@ class Run:
         return pd.read_csv(self.folder / HISTORY)
 
     @property
-    def best_epoch(self) -> int:
-        """The epoch (1-based) whose weights the network has: the first with the best metric."""
+    def kept_epoch(self) -> int:
+        """The epoch (1-based) whose weights the network has: the first with the best metric, or
+        the last, as the recipe's validation.keep says."""
+        if self.recipe.validation.keep == "last":
+            return len(self.history)
         metric = self.recipe.validation.metric
         sign = -1 if metric == "loss" else 1
         values = sign * self.history[f"validation_{metric}"]

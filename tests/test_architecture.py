@@ -52,6 +52,11 @@ def imported_modules(path: Path) -> list[str]:
     return modules
 
 
+def run_python(script: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
 SOURCES = [
     path
     for package in ("deadlib", "tfrecords_tools")
@@ -87,14 +92,14 @@ def test_help_does_not_import_anything_heavy(command: str) -> None:
         "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
         "print(json.dumps(sorted(name.split('.')[0] for name in sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = run_python(script)
     assert not HEAVY & set(ast.literal_eval(done.stderr.strip().splitlines()[-1]))
     assert "Usage" in done.stdout
 
 
 def test_importing_deadlib_starts_nothing_heavy() -> None:
     script = "import sys, deadlib; print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = run_python(script)
     assert not HEAVY & {name.split(".")[0] for name in ast.literal_eval(done.stdout)}
 
 

@@ -19,9 +19,11 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "
 def printed_commands(path: Path) -> list[str]:
     """Lines of shell code that call deadlib, continuation lines joined."""
     text = path.read_text(encoding="utf-8")
-    blocks = [text] if path.suffix != ".md" else re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S)
+    fenced = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S)
+    blocks = fenced if path.suffix == ".md" else [text]
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    found = (re.search(r"(?:^|step |\$ )(deadlib[- ][a-z].*)", line.split("  #")[0]) for line in lines)
+    call = re.compile(r"(?:^|step |\$ )(deadlib[- ][a-z].*)")
+    found = (call.search(line.split("  #")[0]) for line in lines)
     return [match.group(1) for match in found if match]
 
 

@@ -178,3 +178,8 @@ def test_reading_a_recipe_starts_no_deep_learning_library() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_patience_and_keeping_the_last_epoch_contradict_each_other() -> None:
+    with pytest.raises(RecipeError, match="patience_epochs needs keep: best"):
+        parse_recipe({"dataset": "d", "validation": {"keep": "last", "patience_epochs": 3}})

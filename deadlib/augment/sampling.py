@@ -32,13 +32,13 @@ def sample(images: Any, coordinates: Any, interpolate: bool = True) -> Any:
     if not interpolate:
         return _gather(images, row, column)
     top, left = ops.floor(row), ops.floor(column)
-    upper_left, upper_right, lower_left, lower_right = ops.split(
-        _gather(_neighbourhoods(images), top, left), 4, axis=-1
-    )
-    down, right = (row - top)[..., None], (column - left)[..., None]
-    upper = upper_left + right * (upper_right - upper_left)
-    lower = lower_left + right * (lower_right - lower_left)
-    return upper + down * (lower - upper)
+    down, right = row - top, column - left
+    corners = _gather(_neighbourhoods(images), top, left)
+    corners = ops.reshape(corners, (-1, *row.shape[1:], 4, images.shape[3]))
+    weights = [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right]
+    # A sum over an axis, because XLA computes a reduction once; plain arithmetic it repeats for
+    # every tap of a blur that follows, and takes minutes to compile that.
+    return ops.sum(corners * ops.stack(weights, axis=-1)[..., None], axis=3)
 
 
 def _reflect(position: Any, size: int) -> Any:

@@ -1,4 +1,4 @@
-"""`deadlib VERB`: every command under one name. A verb's module is imported when it is asked for."""
+"""`deadlib VERB`: every command under one name; a verb is imported when it is asked for."""
 
 from __future__ import annotations
 

@@ -116,10 +116,10 @@ def _show_result(run: Run) -> None:
 
     metric = run.recipe.validation.metric
     history = run.history
-    table = Table(title=f"best epoch: {run.best_epoch} of {len(history)}", title_justify="left")
+    table = Table(title=f"kept: epoch {run.kept_epoch} of {len(history)}", title_justify="left")
     table.add_column("validation, over groups")
     table.add_column("value", justify="right")
-    for name, value in history.iloc[run.best_epoch - 1].items():
+    for name, value in history.iloc[run.kept_epoch - 1].items():
         words = str(name).removeprefix("validation_")
         if words != name and not words.startswith("example_"):
             style = "bold" if words == metric else ""

@@ -79,7 +79,7 @@ def train(
         loop.restore()
     loop.run()
     network = new_network(recipe, dataset)
-    loop.load_best(network)
+    loop.load_kept(network)
     _save_model(network, folder / runs.MODEL)
     return Run.open(folder)
 

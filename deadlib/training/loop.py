@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 OnEpoch = Callable[[HistoryRow], None]
 
 LATEST = "latest"
-BEST = "best"
+KEPT = "kept"
 NETWORK = "network"
 OPTIMISER = "optimiser"
 
@@ -87,12 +87,12 @@ class Loop:
         finally:
             board.close()
 
-    def load_best(self, network: keras.Model) -> None:
-        """Give `network` the weights of the best epoch. Raises RunError where there is none."""
-        found = load_checkpoint(self._checkpoints / BEST)
+    def load_kept(self, network: keras.Model) -> None:
+        """Give `network` the weights of the epoch kept. Raises RunError where there is none."""
+        found = load_checkpoint(self._checkpoints / KEPT)
         if found is None:
-            raise RunError(f"{self._checkpoints / BEST}: missing; start again with --overwrite")
-        assign_arrays(NETWORK, network.weights, found[0], self._checkpoints / BEST)
+            raise RunError(f"{self._checkpoints / KEPT}: missing; start again with --overwrite")
+        assign_arrays(NETWORK, network.weights, found[0], self._checkpoints / KEPT)
 
     @property
     def _checkpoints(self) -> Path:
@@ -131,12 +131,13 @@ class Loop:
         state.history.append(row)
         state.epoch, state.step = state.epoch + 1, 0
         state.totals, state.seconds, state.waited_seconds = [0.0, 0.0, 0.0], 0.0, 0.0
-        metric = METRICS[self.recipe.validation.metric]
+        validation = self.recipe.validation
+        metric = METRICS[validation.metric]
         value = row[f"validation_{metric.name}"]
-        if state.is_improvement(value, metric.higher_is_better):
-            state.best_epoch, state.best_value = state.epoch, value
+        if validation.keep == "last" or state.is_improvement(value, metric.higher_is_better):
+            state.kept_epoch, state.kept_value = state.epoch, value
             arrays = variable_arrays(NETWORK, parts.network.weights)
-            save_checkpoint(self._checkpoints / BEST, arrays, {"epoch": state.epoch, **row})
+            save_checkpoint(self._checkpoints / KEPT, arrays, {"epoch": state.epoch, **row})
         self._save()
         write_history(self.folder / runs.HISTORY, state.history)
         board.write_epoch(row, confusion_counts(predictions), self.classes)

@@ -27,9 +27,9 @@ class State:
     """Time spent in the steps of the running epoch."""
     waited_seconds: float = 0.0
     """The part of it spent waiting for input."""
-    best_epoch: int = 0
+    kept_epoch: int = 0
     """1-based; 0 before the first epoch is finished."""
-    best_value: float = math.nan
+    kept_value: float = math.nan
     history: list[HistoryRow] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -40,16 +40,16 @@ class State:
         return cls(**stored)
 
     def is_improvement(self, value: float, higher_is_better: bool) -> bool:
-        """Whether `value` beats the best epoch; NaN beats nothing but no epoch at all."""
-        if self.best_epoch == 0 or math.isnan(value):
-            return self.best_epoch == 0
-        if math.isnan(self.best_value):
+        """Whether `value` beats the epoch kept so far; NaN beats nothing but no epoch at all."""
+        if self.kept_epoch == 0 or math.isnan(value):
+            return self.kept_epoch == 0
+        if math.isnan(self.kept_value):
             return True
-        return value > self.best_value if higher_is_better else value < self.best_value
+        return value > self.kept_value if higher_is_better else value < self.kept_value
 
     def is_finished(self, epochs: int, patience_epochs: int | None) -> bool:
         """Whether all epochs are done, or too many without improvement."""
-        if patience_epochs is not None and self.epoch - self.best_epoch >= patience_epochs:
+        if patience_epochs is not None and self.epoch - self.kept_epoch >= patience_epochs:
             return self.epoch > 0
         return self.epoch >= epochs
 

@@ -65,7 +65,7 @@ def test_the_saved_model_is_the_best_epoch(run: Run, toy_dataset: Dataset) -> No
     row, class_index, probabilities = predict(run, toy_dataset, "validation")
     groups = toy_dataset.manifest["group"].to_numpy()[row]
     found = average_by_group(groups, class_index, probabilities)
-    recorded = run.history.iloc[run.best_epoch - 1]
+    recorded = run.history.iloc[run.kept_epoch - 1]
     assert (
         recorded["validation_balanced_accuracy"]
         == run.history["validation_balanced_accuracy"].max()
@@ -187,8 +187,18 @@ def test_patience_ends_training(tmp_path: Path, toy_recipe: RecipeMaker) -> None
         validation={"metric": "accuracy", "patience_epochs": 2},
     )
     found = train(recipe, tmp_path / "run")
-    assert found.best_epoch == 1
+    assert found.kept_epoch == 1
     assert len(found.history) == 3
+
+
+def test_the_last_epoch_is_kept_where_the_recipe_says_so(
+    tmp_path: Path, toy_recipe: RecipeMaker
+) -> None:
+    recipe = toy_recipe(training={"epochs": 3, "batch": 24}, validation={"keep": "last"})
+    found = train(recipe, tmp_path / "run")
+    assert found.kept_epoch == 3
+    kept = json.loads((tmp_path / "run" / "checkpoints" / "kept" / "state.json").read_text())
+    assert kept["state"]["epoch"] == 3
 
 
 def test_everything_at_once_trains(tmp_path: Path, toy_recipe: RecipeMaker) -> None:

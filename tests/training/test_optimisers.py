@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from deadlib.errors import RecipeError
 from deadlib.recipe import OptimiserSection
 from deadlib.training.optimisers import build_optimiser
 from deadlib.training.schedules import Constant
@@ -91,9 +90,13 @@ def test_the_rate_comes_from_the_schedule() -> None:
     assert float(optimiser.learning_rate) == 0.25
 
 
-def test_adam_with_weight_decay_is_refused_with_advice() -> None:
-    with pytest.raises(RecipeError, match=r"weight_decay: 0\.1 with adam.*adamw"):
-        build(name="adam", weight_decay=0.1)
+def test_adams_decay_is_part_of_its_gradient() -> None:
+    plain, decaying = one_variable([2.0, -3.0]), one_variable([2.0, -3.0])
+    gradient = np.array([0.5, 1.5], np.float32)
+    build(name="adam", weight_decay=0).apply([gradient + 0.2 * plain.numpy()], [plain])
+    build(name="adam", weight_decay=0.2).apply([gradient], [decaying])
+    np.testing.assert_allclose(decaying.numpy(), plain.numpy(), rtol=1e-6)
+
 
 
 def test_the_caffe_optimiser_survives_saving() -> None:

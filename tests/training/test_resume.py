@@ -57,7 +57,7 @@ def state_of(run: Path, checkpoint: str) -> dict[str, bytes]:
 
 
 def assert_same_run(found: Path, expected: Path) -> None:
-    for checkpoint in ("latest", "best"):
+    for checkpoint in ("latest", "kept"):
         states = [state_of(run, checkpoint) for run in (found, expected)]
         assert set(states[0]) == set(states[1])
         assert [name for name in states[0] if states[0][name] != states[1][name]] == []

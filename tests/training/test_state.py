@@ -29,7 +29,7 @@ NAN = math.nan
 def test_only_a_better_epoch_is_an_improvement(
     best: float, value: float, higher: bool, expected: bool
 ) -> None:
-    state = State(epoch=3, best_epoch=2, best_value=best)
+    state = State(epoch=3, kept_epoch=2, kept_value=best)
     assert state.is_improvement(value, higher) is expected
 
 
@@ -38,7 +38,7 @@ def test_the_first_epoch_is_the_best_so_far_even_if_undefined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epoch", "best_epoch", "patience", "expected"),
+    ("epoch", "kept_epoch", "patience", "expected"),
     [
         (0, 0, 1, False),
         (4, 4, 1, False),
@@ -50,9 +50,9 @@ def test_the_first_epoch_is_the_best_so_far_even_if_undefined() -> None:
     ],
 )
 def test_training_ends_after_all_epochs_or_lost_patience(
-    epoch: int, best_epoch: int, patience: int | None, expected: bool
+    epoch: int, kept_epoch: int, patience: int | None, expected: bool
 ) -> None:
-    state = State(epoch=epoch, best_epoch=best_epoch)
+    state = State(epoch=epoch, kept_epoch=kept_epoch)
     assert state.is_finished(10, patience) is expected
 
 

@@ -69,9 +69,12 @@ class InputSection(Section):
         description="resize: the whole image, bilinear with antialiasing; crop: a window of "
         "size_px, random in training, central otherwise",
     )
-    normalise: Literal["per_image", "dataset", "none"] = Field(
+    normalise: Literal["per_image", "half_contrast", "dataset", "none"] = Field(
         "per_image",
         description="per_image: zero mean and unit variance of each channel of each image; "
+        "half_contrast: as per_image, but half (in logarithm) of the contrast relative to the mean "
+        "intensity stays, where contrast itself tells: (x - mean) / sqrt(deviation x mean / 5), "
+        "unchanged by exposure; "
         "dataset: mean and deviation of the training split, per channel; none: intensities in "
         "0-1 (integer types are divided by their largest value)",
     )

@@ -75,7 +75,7 @@ def _below_source(
         def convert(text: str | None) -> str | None:
             if text is None:
                 return None
-            relative = os.path.relpath(base / text.replace("\\", "/"), source)
+            relative = os.path.relpath(base / text.replace("\\", "/"), source.resolve())
             return Path(relative).as_posix()
 
         return pd.Series([convert(text) for text in paths], index=paths.index, dtype=object)

@@ -27,6 +27,7 @@ from deadlib.augment.intensity import (
     GainOffset,
     Gamma,
     Noise,
+    Saturate,
     Sharpen,
 )
 from deadlib.augment.randomness import derive, per_image
@@ -46,6 +47,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "contrast": Contrast,
     "brightness": Brightness,
     "gamma": Gamma,
+    "saturate": Saturate,
     "background_gradient": BackgroundGradient,
     "noise": Noise,
     "gain_offset": GainOffset,

@@ -29,9 +29,10 @@ class Geometric(Augmentation):
         seeds = per_image(seed, ops.shape(images)[0])
         return move(images, [(self, seeds)])
 
-    def source(self, coordinates: Any, seeds: Any, size_px: tuple[int, int]) -> Any:
-        """Where the values at coordinates come from: (B or 1, h, w, 2) to (B, h, w, 2).
+    def source(self, coordinates: Sequence[Any], seeds: Any, size_px: tuple[int, int]) -> Any:
+        """Where the values at coordinates come from.
 
+        coordinates: rows and columns, each (B or 1, h, w); so is what is returned, with B.
         size_px: rows and columns of the image before this augmentation. Images that their gate
         leaves alone keep their coordinates.
         """
@@ -182,14 +183,15 @@ class Shift(Affine):
         )
 
 
-def _transformed(coordinates: Any, matrix: Any) -> Any:
-    """Coordinates (B or 1, h, w, 2) through matrices (B, 2, 3): (B, h, w, 2).
+def _transformed(coordinates: Sequence[Any], matrix: Any) -> list[Any]:
+    """Rows and columns, each (B or 1, h, w), through matrices (B, 2, 3): each (B, h, w).
 
-    Written out, because a matrix product may round to ten bits on a GPU.
+    Written out, because a matrix product may round to ten bits on a GPU; and two arrays, because
+    XLA takes minutes to compile a chain of stacking and slicing.
     """
-    row, column = coordinates[..., 0], coordinates[..., 1]
+    rows, columns = coordinates
     linear = [[matrix[:, i, j, None, None] for j in range(3)] for i in range(2)]
-    return ops.stack([a * row + b * column + shift for a, b, shift in linear], axis=-1)
+    return [a * rows + b * columns + shift for a, b, shift in linear]
 
 
 def _then(first: Any, second: Any) -> Any:

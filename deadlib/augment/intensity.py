@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from pydantic import Field
@@ -75,6 +76,23 @@ class Gamma(Augmentation):
         span = ops.max(images, axis=(1, 2), keepdims=True) - low
         unit = (images - low) / ops.where(span > 0, span, ops.ones_like(span))
         return low + span * ops.power(unit, exponent)
+
+
+class Saturate(Augmentation):
+    """Compress what lies far from each channel's mean: cameras near their limits, tone curves."""
+
+    class Settings(CommonSettings):
+        limit: PositiveRange = Field(
+            (1.0, 4.0),
+            description="largest distance from the mean that is left, in standard deviations of "
+            "the channel; log-uniform",
+        )
+
+    def change(self, images: Any, seeds: Any) -> Any:
+        limit = per_pixel(log_uniform(seeds, 1, *self.settings.limit))
+        mean = ops.mean(images, axis=(1, 2), keepdims=True)
+        span = limit * (ops.std(images, axis=(1, 2), keepdims=True) + keras.config.epsilon())
+        return mean + span * ops.tanh((images - mean) / span)
 
 
 class BackgroundGradient(Augmentation):

@@ -1,44 +1,49 @@
 """Reading images at fractional coordinates: the one gather of all geometry.
 
-Coordinates are (row, column) in pixels, pixel centres at whole numbers. Outside the image they
+Coordinates are rows and columns in pixels, pixel centres at whole numbers. Outside the image they
 are reflected about the outermost pixels' centres.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops
 
+# The corners of a 2 x 2 neighbourhood, in reading order.
+IS_UPPER = np.array([1, 1, 0, 0], np.float32)
+IS_LEFT = np.array([1, 0, 1, 0], np.float32)
+
 
 def pixel_grid(height_px: int, width_px: int) -> np.ndarray:
-    """The coordinates of every pixel, (1, H, W, 2) float32, on the host."""
+    """Rows and columns of every pixel, (2, 1, H, W) float32, on the host."""
     rows, columns = np.meshgrid(np.arange(height_px), np.arange(width_px), indexing="ij")
-    return np.stack([rows, columns], axis=-1)[None].astype(np.float32)
+    return np.stack([rows, columns])[:, None].astype(np.float32)
 
 
-def sample(images: Any, coordinates: Any, interpolate: bool = True) -> Any:
-    """Images at coordinates: (B, H, W, C) and (B, h, w, 2) to (B, h, w, C), bilinear.
+def sample(images: Any, coordinates: Sequence[Any], interpolate: bool = True) -> Any:
+    """Images (B, H, W, C) at rows and columns, each (B, h, w): (B, h, w, C), bilinear.
 
     With interpolate=False the coordinates must be whole numbers and pixels are copied. A host
     array as coordinates is the pixel grid itself: nothing has moved and `images` come back.
     """
     if isinstance(coordinates, np.ndarray):
         return images
-    height, width = images.shape[1:3]
-    row = _reflect(coordinates[..., 0], height)
-    column = _reflect(coordinates[..., 1], width)
+    rows, columns = coordinates
+    height, width, channels = images.shape[1:4]
+    rows, columns = _reflect(rows, height), _reflect(columns, width)
     if not interpolate:
-        return _gather(images, row, column)
-    top, left = ops.floor(row), ops.floor(column)
-    down, right = row - top, column - left
+        return _gather(images, rows, columns)
+    top, left = ops.floor(rows), ops.floor(columns)
     corners = _gather(_neighbourhoods(images), top, left)
-    corners = ops.reshape(corners, (-1, *row.shape[1:], 4, images.shape[3]))
-    weights = [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right]
+    corners = ops.reshape(corners, (-1, *rows.shape[1:], 4, channels))
+    down, right = (rows - top)[..., None], (columns - left)[..., None]
+    weights = ops.abs(IS_UPPER - down) * ops.abs(IS_LEFT - right)
     # A sum over an axis, because XLA computes a reduction once; plain arithmetic it repeats for
     # every tap of a blur that follows, and takes minutes to compile that.
-    return ops.sum(corners * ops.stack(weights, axis=-1)[..., None], axis=3)
+    return ops.sum(corners * weights[..., None], axis=3)
 
 
 def _reflect(position: Any, size: int) -> Any:

@@ -7,6 +7,7 @@ single matrix product.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -35,14 +36,14 @@ class ThinPlateSpline(Geometric):
     def check_size(self, size_px: tuple[int, int]) -> None:
         spline_basis(size_px, self.settings.spacing_px)
 
-    def source(self, coordinates: Any, seeds: Any, size_px: tuple[int, int]) -> Any:
+    def source(self, coordinates: Sequence[Any], seeds: Any, size_px: tuple[int, int]) -> Any:
         points = control_points(size_px, self.settings.spacing_px)
         basis = spline_basis(tuple(size_px), self.settings.spacing_px)
         displacements = self.settings.deviation_px * normal(seeds, 1, (len(points), 2))
         field = ops.matmul(ops.convert_to_tensor(basis), displacements)
-        field = ops.reshape(field, (-1, *size_px, 2))
-        changed = ops.cast(per_pixel(self.gate(seeds)), "float32")
-        return coordinates + changed * sample(field, coordinates)
+        field = sample(ops.reshape(field, (-1, *size_px, 2)), coordinates)
+        field = field * ops.cast(per_pixel(self.gate(seeds)), "float32")
+        return [coordinates[axis] + field[..., axis] for axis in (0, 1)]
 
 
 def control_points(size_px: tuple[int, int], spacing_px: float) -> np.ndarray:
@@ -69,7 +70,7 @@ def spline_basis(size_px: tuple[int, int], spacing_px: float) -> np.ndarray:
             f"thin_plate_spline with {len(points)} control points on {height} x {width} "
             "px needs too much memory; give a larger spacing_px"
         )
-    pixels = pixel_grid(height, width).reshape(-1, 2).astype(np.float64)
+    pixels = pixel_grid(height, width).reshape(2, -1).T.astype(np.float64)
     # Any unit of length gives the same spline; this one keeps the equations well conditioned.
     points, pixels = points / spacing_px, pixels / spacing_px
     affine = np.column_stack([np.ones(len(points)), points])

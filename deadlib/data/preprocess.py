@@ -22,6 +22,9 @@ from deadlib.recipe import InputSection
 SMALLEST_DEVIATION = 1e-6
 """Below the step of a 16-bit camera (1.5e-5): an image with no contrast becomes zeros, no other."""
 
+USUAL_CONTRAST = 0.2
+"""Deviation over mean of an image that half_contrast brings to unit variance."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -127,9 +130,14 @@ class Preprocess(keras.layers.Layer):
         if self.normalisation == "dataset":
             deviation = np.maximum(np.asarray(self.deviation, np.float32), SMALLEST_DEVIATION)
             return (images - np.asarray(self.mean, np.float32)) / deviation
-        centred = images - ops.mean(images, axis=(1, 2), keepdims=True)
+        mean = ops.mean(images, axis=(1, 2), keepdims=True)
+        centred = images - mean
         deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2), keepdims=True))
-        return centred / ops.maximum(deviation, SMALLEST_DEVIATION)
+        scale = ops.maximum(deviation, SMALLEST_DEVIATION)
+        if self.normalisation == "half_contrast":
+            usual = USUAL_CONTRAST * ops.maximum(mean, SMALLEST_DEVIATION)
+            scale = ops.sqrt(scale * usual)
+        return centred / scale
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         batch, height, width, channels = input_shape

@@ -24,6 +24,7 @@ IDENTITY: dict[str, dict[str, object]] = {
     "contrast": {"factor": 1},
     "brightness": {"amplitude": 0},
     "gamma": {"exponent": 1},
+    "saturate": {"limit": 1e6},
     "background_gradient": {"amplitude": 0},
     "noise": {"sigma": 0},
     "gain_offset": {"gain_deviation": 0, "offset_deviation": 0},

@@ -109,13 +109,13 @@ def test_sampling_is_scipys_bilinear_with_reflected_edges(
 ) -> None:
     rng = np.random.default_rng(seed)
     images = rng.random((2, height, width, 3)).astype(np.float32)
-    coordinates = rng.uniform(-15, 15, (2, 4, 5, 2)).astype(np.float32)
+    coordinates = rng.uniform(-15, 15, (2, 2, 4, 5)).astype(np.float32)
     found = sample(images, coordinates_as_tensor(coordinates))
     for b in range(2):
         for c in range(3):
             expected = ndimage.map_coordinates(
                 images[b, :, :, c].astype(np.float64),
-                np.moveaxis(coordinates[b], -1, 0),
+                coordinates[:, b],
                 order=1,
                 mode="mirror",
             )
@@ -132,7 +132,7 @@ def test_the_spline_is_scipys() -> None:
     size_px, spacing = (20, 33), 9.0
     points = control_points(size_px, spacing)
     moves = np.random.default_rng(0).normal(size=(len(points), 2))
-    pixels = pixel_grid(*size_px).reshape(-1, 2).astype(np.float64)
+    pixels = pixel_grid(*size_px).reshape(2, -1).T.astype(np.float64)
     expected = RBFInterpolator(points, moves, kernel="thin_plate_spline")(pixels)
     np.testing.assert_allclose(spline_basis(size_px, spacing) @ moves, expected, atol=1e-5)
 
@@ -149,11 +149,11 @@ def test_the_warp_moves_control_points_by_the_deviation() -> None:
     layer = ThinPlateSpline(spacing_px=8, deviation_px=1.5)
     grid = pixel_grid(17, 17)
     seeds = per_image(np.array([1, 2]), 300)
-    moved = np.asarray(layer.source(grid, seeds, (17, 17))) - grid
-    at_points = moved[:, ::8, ::8]
+    moved = np.stack(layer.source(grid, seeds, (17, 17))) - grid
+    at_points = moved[:, :, ::8, ::8]
     np.testing.assert_allclose(at_points.std(), 1.5, rtol=0.05)
     np.testing.assert_allclose(at_points.mean(), 0, atol=0.1)
-    rows_and_columns = at_points.reshape(-1, 2).T
+    rows_and_columns = at_points.reshape(2, -1)
     assert abs(np.corrcoef(rows_and_columns)[0, 1]) < 0.08
 
 

@@ -36,6 +36,23 @@ def test_per_image_normalisation_forgets_gain_and_offset(
     np.testing.assert_allclose(changed, plain, atol=0.01)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), gain=st.floats(0.1, 10), contrast=st.floats(0.3, 3))
+def test_half_contrast_forgets_exposure_and_keeps_half_of_the_contrast(
+    seed: int, gain: float, contrast: float
+) -> None:
+    layer = Preprocess((8, 10), "resize", "half_contrast")
+    images = random_images(seed)
+    plain = np.asarray(layer(images))
+    level, spread = images.mean(axis=(1, 2)), images.std(axis=(1, 2))
+    np.testing.assert_allclose(plain.mean(axis=(1, 2)), 0, atol=1e-3)
+    np.testing.assert_allclose(plain.std(axis=(1, 2)), np.sqrt(spread / level / 0.2), rtol=1e-3)
+    np.testing.assert_allclose(layer(gain * images), plain, atol=0.01)
+    level = level[:, None, None]
+    stretched = np.asarray(layer(level + contrast * (images - level)))
+    np.testing.assert_allclose(stretched, np.sqrt(contrast) * plain, atol=0.01)
+
+
 def test_an_image_without_contrast_becomes_zeros() -> None:
     images = np.full((2, 4, 4, 1), 0.3, np.float32)
     found = np.asarray(Preprocess((4, 4), "resize", "per_image")(images))

@@ -170,6 +170,13 @@ def test_paths_may_count_from_the_table(tmp_path: Path) -> None:
     assert labels_by_path(sources) == {"a.png": "dead", "b.png": "living"}
 
 
+def test_a_table_is_understood_in_a_folder_reached_through_a_link(tmp_path: Path) -> None:
+    source = make_files(tmp_path / "far" / "away", "a.png")
+    (source / "labels.csv").write_text("path,label\na.png,dead\n", encoding="utf-8")
+    (tmp_path / "link").symlink_to(source, target_is_directory=True)
+    assert labels_by_path(discover(tmp_path / "link", table_settings())) == {"a.png": "dead"}
+
+
 def test_rows_and_files_without_each_other_are_problems(tmp_path: Path) -> None:
     source = make_files(tmp_path, "a.png", "b.png", "c.png", "d.png", "masks/a.png")
     (source / "labels.csv").write_text(

@@ -106,7 +106,7 @@ def test_the_number_of_workers_does_not_change_a_byte(make_small_plan, tmp_path)
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bytes(make_small_plan, tmp_path):
-    plan = make_small_plan(images=60, side_px=200, shard_size=2)
+    plan = make_small_plan(images=300, side_px=200, shard_size=2)
     write_dataset(plan, tmp_path / "undisturbed")
     out = tmp_path / "out"
     process = _start(tmp_path, plan, out, workers=2)
@@ -171,7 +171,7 @@ def test_killed_before_any_change_on_the_disk_it_ends_with_the_same_bytes(
 
 
 def test_an_interrupt_stops_the_workers_and_leaves_no_partial_file(make_small_plan, tmp_path):
-    plan = make_small_plan(images=60, side_px=200, shard_size=2)
+    plan = make_small_plan(images=300, side_px=200, shard_size=2)
     out = tmp_path / "out"
     process = _start(tmp_path, plan, out, workers=2)
     _wait_for(lambda: any(out.glob("*.tfrecord-*")), process)

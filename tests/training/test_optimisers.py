@@ -98,7 +98,6 @@ def test_adams_decay_is_part_of_its_gradient() -> None:
     np.testing.assert_allclose(decaying.numpy(), plain.numpy(), rtol=1e-6)
 
 
-
 def test_the_caffe_optimiser_survives_saving() -> None:
     optimiser = build(name="sgd", weight_decay=0.25)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimiser))

@@ -22,6 +22,7 @@ from deadlib.outputs import written_whole
 from deadlib.runs import Run
 from tfrecords_tools.dataset import MANIFEST
 from tfrecords_tools.errors import DatasetError, ToolsError
+from tfrecords_tools.table import PROBABILITY
 
 METADATA_KEY = b"deadlib"
 ROWS_PER_GROUP = 4096
@@ -183,7 +184,7 @@ def _write(
     metadata: dict[str, Any],
 ) -> None:
     columns = [("predicted", pa.string())]
-    columns += [(f"probability_{name}", pa.float64()) for name in classes]
+    columns += [(PROBABILITY + name, pa.float64()) for name in classes]
     columns += [("embedding", pa.list_(pa.float32()))]
     schema = pa.schema([*manifest.schema, *(pa.field(*column) for column in columns)])
     schema = schema.with_metadata({METADATA_KEY: json.dumps(metadata).encode()})
@@ -214,7 +215,7 @@ def _table(manifest: pa.Table, part: Answers, classes: list[str]) -> pa.Table:
     predicted = [classes[index] for index in probabilities.argmax(axis=1)]
     table = table.append_column("predicted", pa.array(predicted, pa.string()))
     for index, name in enumerate(classes):
-        table = table.append_column(f"probability_{name}", pa.array(probabilities[:, index]))
+        table = table.append_column(PROBABILITY + name, pa.array(probabilities[:, index]))
     embedding = pa.FixedSizeListArray.from_arrays(
         pa.array(part.embedding.astype(np.float32).ravel()), part.embedding.shape[1]
     )
@@ -235,6 +236,7 @@ def _metadata(given: RunInput, split: str, rows: np.ndarray, command: str | None
         },
         "recipe": run.recipe.model_dump(mode="json"),
         "history": json.loads(run.history.to_json(orient="records")),
+        "kept_epoch": _kept_epoch(run),
         "card": data_card(dataset),
         "split": dataset.info["split"],
         "predicted_split": given.split(split),
@@ -243,8 +245,20 @@ def _metadata(given: RunInput, split: str, rows: np.ndarray, command: str | None
         "classes": run.classes,
         "trained_on_fingerprint": run.dataset["fingerprint"],
         "trained_on_split": run.dataset["split"],
+        # of the training dataset itself the card tells
+        "trained_on_confounding": (
+            [] if given.is_training_dataset else run.dataset["card"]["confounding"]
+        ),
         "seen_in_training": _seen_in_training(given, rows),
     }
+
+
+def _kept_epoch(run: Run) -> int | None:
+    """None where the history lacks the recipe's metric: it is told, and no prediction needs it."""
+    try:
+        return run.kept_epoch
+    except KeyError:
+        return None
 
 
 def _seen_in_training(given: RunInput, rows: np.ndarray) -> int | None:

@@ -128,9 +128,21 @@ def unit_range(image: np.ndarray) -> np.ndarray:
 def _convert(run: Run, source: Path, converted: Path, progress: ProgressCallback | None) -> Dataset:
     """Images read as the run's own were; a label that it does not know counts as unknown."""
     settings = ConversionSettings.from_json(run.dataset["settings"]).for_prediction()
+    if (converted / INFO).is_file():
+        _check_made_by_prediction(converted)
     check_out(source, converted, overwrite=True)
     plan = make_plan(source, settings, classes=run.classes, progress=progress)
     return write_dataset(plan, converted, overwrite=True, progress=progress)
+
+
+def _check_made_by_prediction(folder: Path) -> None:
+    """Raise InputError where a dataset that was converted to be kept would be overwritten."""
+    settings = ConversionSettings.from_json(open_dataset(folder).info["settings"])
+    if settings.labels_required:
+        raise InputError(
+            f"{folder}: the images would be converted into this place, but a dataset stands there "
+            "that no earlier prediction made; give another --out"
+        )
 
 
 def _check_labels(run: Run, dataset: Dataset) -> None:
@@ -172,7 +184,7 @@ def _check_sizes(run: Run, dataset: Dataset) -> None:
 
 def _check_depth(run: Run, dataset: Dataset) -> None:
     """Where intensities are not relative to the image, 8 bits and 16 bits are different worlds."""
-    if run.recipe.input.normalise == "per_image":
+    if run.recipe.input.normalise in ("per_image", "half_contrast"):
         return
     known = set(run.dataset["card"]["dtypes"])
     found = set(dataset.info["dtypes"])

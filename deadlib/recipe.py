@@ -74,7 +74,7 @@ class InputSection(Section):
         description="per_image: zero mean and unit variance of each channel of each image; "
         "half_contrast: as per_image, but half (in logarithm) of the contrast relative to the mean "
         "intensity stays, where contrast itself tells: (x - mean) / sqrt(deviation x mean / 5), "
-        "unchanged by exposure; "
+        "unchanged by exposure, deviation at most 3; "
         "dataset: mean and deviation of the training split, per channel; none: intensities in "
         "0-1 (integer types are divided by their largest value)",
     )
@@ -209,6 +209,8 @@ def load_recipe(path: str | Path, overrides: Overrides = ()) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not UTF-8 text; save the recipe as UTF-8") from None
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:

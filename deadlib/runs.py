@@ -8,7 +8,7 @@ history.csv      one row per epoch
 log.txt          what TensorFlow and other libraries had to say
 tensorboard/     event files
 checkpoints/     latest/ (to resume from) and kept/
-model.keras      the network with the weights of the best epoch; written last, so a run
+model.keras      the network with the weights of the epoch kept; written last, so a run
                  directory with it is finished
 """
 

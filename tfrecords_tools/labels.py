@@ -22,11 +22,15 @@ def located_table(source: Path, settings: ConversionSettings) -> ConversionSetti
     """Settings whose table is relative to the source folder where it lies inside, else absolute.
 
     A relative table is looked for in the source folder first, then in the current one. Where new
-    images are converted to be predicted, a missing table of labels is left out. Raises SourceError.
+    images are converted to be predicted only the source folder counts, because the table of
+    another experiment may name files alike; a missing table of labels is then left out. Raises
+    SourceError.
     """
     if settings.table is None:
         return settings
-    candidates = [source / settings.table, Path(settings.table)]
+    candidates = [source / settings.table]
+    if settings.labels_required:
+        candidates.append(Path(settings.table))
     path = next((path.resolve() for path in candidates if path.is_file()), None)
     if path is None:
         if not settings.labels_required and settings.labels != "boxes":

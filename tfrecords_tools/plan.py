@@ -255,7 +255,7 @@ def _findings(
         bit_depth=[facts[key].dtype for key in examples["source_id"]],
     )
     columns = [*sources.metadata, "image_size", "bit_depth"]
-    confounded = audit.confounding(described, columns) if settings.labels_required else []
+    confounded = audit.confounding(described, columns)
     return {
         "identical_groups": identical,
         "conflicting_labels": conflicts,

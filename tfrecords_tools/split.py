@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LEVELS = ("experiment", "plate", "well", "position", "field")
 IMAGE = "source_id"
 EXAMPLE = "example"
+
+_WELL_PARTS = ("row", "column")
+_PLACES = (("well",), _WELL_PARTS, ("position",), ("field",))
 UNKNOWN = "unknown"
 
 _SHOWN_IDS = 6
@@ -28,16 +31,19 @@ _SHOWN_IDS = 6
 def group_columns(split_by: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
     """The columns whose values together name a group; `columns` are those that there are.
 
-    Without a wish: the well, else the position, else the source image. Raises PlanError.
+    Without a wish: the coarsest place that there is of well (also as row and column), position,
+    field, source image. Raises PlanError.
     """
     if not split_by:
-        split_by = next(((name,) for name in ("well", "position") if name in columns), (IMAGE,))
+        there = set(columns)
+        split_by = next((place for place in _PLACES if there.issuperset(place)), (IMAGE,))
     if tuple(split_by) == (EXAMPLE,):
         return ("example_id",)
     chosen: list[str] = []
     for name in split_by:
         check_column(name, columns, "split by")
-        coarser = LEVELS[: LEVELS.index(name)] if name in LEVELS else ()
+        level = "well" if name in _WELL_PARTS else name
+        coarser = LEVELS[: LEVELS.index(level)] if level in LEVELS else ()
         chosen += [level for level in coarser if level in columns]
         chosen.append(name)
     return tuple(dict.fromkeys(chosen))

@@ -55,9 +55,11 @@ RESERVED_COLUMNS = frozenset(
         "embedding",
     }
 )
+# Before the name of a class: the prediction table's column of its probabilities.
+PROBABILITY = "probability_"
 
 # What R, pandas and spreadsheets write for an absent value; "None" may be the name of a class.
-_ABSENT = ("", "NA", "NaN", "nan", "#N/A")
+ABSENT = ("", "NA", "NaN", "nan", "#N/A")
 _LEADING_ZERO = re.compile(r"0\d")
 _WHOLE = re.compile(r"-?\d+\.0")
 
@@ -77,7 +79,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if suffix == ".csv":
             frame = pd.read_csv(
-                path, dtype=str, keep_default_na=False, na_values=_ABSENT, encoding="utf-8-sig"
+                path, dtype=str, keep_default_na=False, na_values=ABSENT, encoding="utf-8-sig"
             )
         else:
             frame = pd.read_parquet(path)
@@ -128,7 +130,8 @@ def typed(name: str, values: pd.Series) -> pd.Series:
 
 def metadata_name(name: str) -> str:
     """The manifest's name for a source's column."""
-    return f"source_{name}" if name in RESERVED_COLUMNS else name
+    reserved = name in RESERVED_COLUMNS or name.startswith(PROBABILITY)
+    return f"source_{name}" if reserved else name
 
 
 def _as_text(values: pd.Series) -> pd.Series:

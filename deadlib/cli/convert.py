@@ -118,7 +118,7 @@ def _cores() -> int:
     metavar="COLUMN=VALUE",
     help="Put these into test and nothing else; validation:COLUMN=VALUE into validation.",
 )
-@click.option("--seed", type=int, default=0, help="Decides which groups go where.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Decides which groups go where.")
 @click.option("--name", metavar="NAME", help="Name of the dataset.  [default: that of SOURCE]")
 @click.option(
     "--encoding",

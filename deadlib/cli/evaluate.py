@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     help="Which split to evaluate.  [default: test, where the table holds several]",
 )
 @click.option("--bootstrap", metavar="N", default=2000, help="Resamples for each interval.")
-@click.option("--seed", default=0, help="The same seed gives the same intervals.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, help="The same seed gives the same intervals."
+)
 @click.option(
     "--dataset",
     type=click.Path(path_type=Path, file_okay=False),

@@ -32,7 +32,7 @@ from deadlib.cli import terminal
     help="Whose evidence is drawn: predicted, label (the true class), or the name of a class.",
 )
 @click.option("--layer", help="The layer to look at.  [default: the last feature map]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Which images are drawn.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Which images are drawn.")
 def main(
     run: Path,
     input: Path,

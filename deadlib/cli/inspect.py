@@ -30,7 +30,7 @@ _VALUES_SHOWN = 8
 @click.option(
     "--per-class", type=click.IntRange(1, 40), default=8, help="Examples of each class on it."
 )
-@click.option("--seed", type=int, default=0, help="Decides which examples are on it.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Decides which examples are on it.")
 @click.option("--verify", is_flag=True, help="Read every byte and compare the checksums as well.")
 def main(dataset: Path, sheet: Path | None, per_class: int, seed: int, verify: bool) -> None:
     """Show what is in DATASET, a folder that deadlib-convert made.

@@ -27,6 +27,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from deadlib.outputs import write_errors
 from tfrecords_tools.errors import ToolsError
 
 ProgressCallback = Callable[[str, int, int], None]
@@ -127,6 +128,7 @@ def native_output_to(log: Path | None) -> Iterator[None]:
 
     With None the log is a temporary file. It is deleted at the end of a clean run; after an
     unexpected error its place is named. deadlib's own words still reach the real stderr.
+    Raises WriteError where the log cannot be made.
     """
     global _stderr
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -135,8 +137,9 @@ def native_output_to(log: Path | None) -> Iterator[None]:
         descriptor, name = tempfile.mkstemp(prefix="deadlib-", suffix=".log")
         log = Path(name)
     else:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        with write_errors(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stderr.flush()
     saved = os.dup(2)
     ours = _stderr

@@ -46,7 +46,7 @@ def main(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Train a model by RECIPE, a YAML file, and keep the best epoch.
+    """Train a model by RECIPE, a YAML file, and keep the epoch that the recipe says.
 
     \b
     deadlib-train configs/quickstart.yaml --run run

@@ -25,6 +25,9 @@ SMALLEST_DEVIATION = 1e-6
 USUAL_CONTRAST = 0.2
 """Deviation over mean of an image that half_contrast brings to unit variance."""
 
+LARGEST_DEVIATION = 3.0
+"""What half_contrast leaves at most, so that a background near or below zero does no harm."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -135,7 +138,7 @@ class Preprocess(keras.layers.Layer):
         deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2), keepdims=True))
         scale = ops.maximum(deviation, SMALLEST_DEVIATION)
         if self.normalisation == "half_contrast":
-            usual = USUAL_CONTRAST * ops.maximum(mean, SMALLEST_DEVIATION)
+            usual = ops.maximum(USUAL_CONTRAST * mean, scale / LARGEST_DEVIATION**2)
             scale = ops.sqrt(scale * usual)
         return centred / scale
 

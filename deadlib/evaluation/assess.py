@@ -45,8 +45,12 @@ class Evaluation:
         metadata = self.predictions.metadata
         seen = metadata.get("seen_in_training") or 0
         found = [item.sentence for item in self.confounding]
-        told = (metadata.get("card") or {}).get("confounding") or []
-        found += [f"In the dataset, {item['sentence']}" for item in told]
+        told = {
+            "In the dataset": (metadata.get("card") or {}).get("confounding"),
+            "In the dataset that the model was trained on": metadata.get("trained_on_confounding"),
+        }
+        for place, items in told.items():
+            found += [f"{place}, {item['sentence']}" for item in items or []]
         if seen:
             found.append(
                 f"{seen:,} of the predicted images also stand in the training or validation split "

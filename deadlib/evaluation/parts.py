@@ -12,10 +12,10 @@ import pandas as pd
 
 from deadlib.evaluation.bootstrap import Estimate, Resampling, estimates
 from deadlib.evaluation.measure import class_counts, explained, groups_behind_metrics
-from deadlib.evaluation.table import PROBABILITY
+from deadlib.evaluation.table import names_of_groups
 from deadlib.evaluation.units import Floats, Units
 from deadlib.metrics import METRICS
-from tfrecords_tools.table import BOX_COLUMNS
+from tfrecords_tools.table import BOX_COLUMNS, PROBABILITY
 
 MOST_VALUES = 60
 PART_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
@@ -58,7 +58,7 @@ def sample_columns(frame: pd.DataFrame) -> dict[str, pd.Categorical]:
     for column in map(str, frame.columns):
         if column in STRUCTURE or column.startswith(PROBABILITY):
             continue
-        values = _values(frame[column])
+        values = _values(_told_apart(frame, column))
         if not 2 <= len(values.categories) <= MOST_VALUES:
             continue
         division = pd.factorize(values.codes)[0].tobytes()
@@ -99,6 +99,12 @@ def _part(value: str, units: Units, classes: Sequence[str], resampling: Resampli
             for name, estimate in zip(PART_METRICS, found, strict=True)
         },
     )
+
+
+def _told_apart(frame: pd.DataFrame, column: str) -> pd.Series:
+    """The column, with the plate before the well where wells of two plates share a name."""
+    names = names_of_groups(frame, column)
+    return names if names.nunique() > frame[column].nunique() else frame[column]
 
 
 def _values(column: pd.Series) -> pd.Categorical:

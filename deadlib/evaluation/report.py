@@ -125,7 +125,7 @@ def draw(evaluation: Evaluation) -> list[Drawing]:
         found.append(figures.by_column(names[column], column, parts, metric))
     history = _history(table.metadata)
     if figures.has_learning_curves(history):
-        found.append(figures.learning_curves(history, _kept_epoch(history, table.metadata)))
+        found.append(figures.learning_curves(history, table.metadata.get("kept_epoch")))
     return found
 
 
@@ -202,20 +202,6 @@ def _command(evaluation: Evaluation, out: Path) -> str:
 def _history(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = metadata.get("history")
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-
-
-def _kept_epoch(history: Sequence[dict[str, Any]], metadata: Mapping[str, Any]) -> int | None:
-    """The epoch whose weights the run keeps: the first best by the recipe's validation metric."""
-    name = ((metadata.get("recipe") or {}).get("validation") or {}).get("metric")
-    if name not in METRICS:
-        return None
-    sign = 1 if METRICS[name].higher_is_better else -1
-    told = [
-        (sign * row[f"validation_{name}"], row["epoch"])
-        for row in history
-        if row.get(f"validation_{name}") is not None and "epoch" in row
-    ]
-    return int(max(told, key=lambda pair: pair[0])[1]) if told else None
 
 
 def _remove_earlier_figures(out: Path) -> None:

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from deadlib.errors import PredictionError
+from tfrecords_tools.split import EXAMPLE, group_columns, group_names
+from tfrecords_tools.table import ABSENT, PROBABILITY
 
-PROBABILITY = "probability_"
 METADATA_KEY = b"deadlib"
 # what rounding to three decimals may take from the sum, for each class
 LARGEST_GAP = 5e-4
@@ -117,7 +118,8 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             frame = pd.read_parquet(path, columns=names)
             metadata = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
         elif suffix == ".csv":
-            frame, metadata = pd.read_csv(path), {}
+            frame = pd.read_csv(path, keep_default_na=False, na_values=ABSENT)
+            metadata = {}
         else:
             raise PredictionError(f"{path}: not a table; expected a name in .parquet or .csv")
     except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError) as error:
@@ -137,14 +139,17 @@ def _column(path: Path, frame: pd.DataFrame, name: str, meaning: str) -> None:
 
 
 def _classes(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> tuple[str, ...]:
+    told = metadata.get("classes", ())
+    # other columns of such a name then say something of the sample
+    if len(told) > 1 and all(PROBABILITY + name in frame for name in told):
+        return tuple(told)
     found = [str(c).removeprefix(PROBABILITY) for c in frame if str(c).startswith(PROBABILITY)]
     if len(found) < 2:
         raise PredictionError(
             f"{path}: found {len(found)} columns {PROBABILITY}<class>, expected one for each of at "
             f"least two classes (for example {PROBABILITY}dead and {PROBABILITY}living)"
         )
-    told = metadata.get("classes")
-    return tuple(told) if told and set(told) == set(found) else tuple(found)
+    return tuple(found)
 
 
 def _one_split(
@@ -219,7 +224,7 @@ def _groups(
             "the column that tells them apart with --group-by."
         )
         return None, np.arange(len(frame))
-    names = _as_text(frame[column])
+    names = names_of_groups(frame, column)
     alone = names.isna()
     if alone.any():
         warnings.append(
@@ -227,6 +232,17 @@ def _groups(
         )
         names = names.where(~alone, "\0row " + names.index.astype(str).to_series(names.index))
     return column, np.unique(names.to_numpy(str), return_inverse=True)[1].astype(np.intp)
+
+
+def names_of_groups(frame: pd.DataFrame, column: str) -> pd.Series:
+    """The groups that a column names, as the split does: wells B03 of two plates are two groups.
+
+    Null where the column is.
+    """
+    # a column may have the name that means every example of its own to the split
+    columns = (column,) if column == EXAMPLE else group_columns((column,), list(frame.columns))
+    levels = pd.DataFrame({name: _as_text(frame[name]) for name in columns})
+    return group_names(levels, columns).where(frame[column].notna(), None)
 
 
 def _warn_about(

@@ -215,7 +215,10 @@ def _write(
         for line, picture in zip(lines, drawn, strict=True):
             pictures.captioned(picture).save(out / line.file)
         pictures.sheet(drawn, title).save(out / OVERVIEW)
-    with written_whole(out / TABLE) as partial, partial.open("w", newline="") as file:
+    with (
+        written_whole(out / TABLE) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, list(asdict(lines[0])))
         writer.writeheader()
         writer.writerows(asdict(line) for line in lines)

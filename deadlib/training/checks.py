@@ -10,6 +10,7 @@ import numpy as np
 from deadlib.data.shapes import example_shape
 from deadlib.errors import RecipeError
 from deadlib.recipe import Recipe, nearest
+from tfrecords_tools.split import group_columns, group_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def class_counts(dataset: Dataset, split: str) -> list[int]:
 def validation_groups(dataset: Dataset, group_by: str | None) -> np.ndarray:
     """The group of every manifest row, (rows,) text; a row without one is a group of its own.
 
-    Raises RecipeError for a column that the manifest does not have.
+    Wells of the same name on two plates are two groups, as in the split. Raises RecipeError for a column that the manifest does not have.
     """
     manifest = dataset.manifest
     column = group_by or "group"
@@ -67,8 +68,9 @@ def validation_groups(dataset: Dataset, group_by: str | None) -> np.ndarray:
             f"validation.group_by: {dataset.folder} has no column {column!r}; "
             f"{nearest(column, [str(name) for name in manifest.columns])}"
         )
-    groups = manifest[column].astype("string").fillna("alone: " + manifest["example_id"])
-    return groups.to_numpy(dtype=str)
+    names = group_names(manifest, group_columns((column,), list(manifest.columns)))
+    alone = "alone: " + manifest["example_id"]
+    return names.where(manifest[column].notna(), alone).to_numpy(dtype=str)
 
 
 def _examples(dataset: Dataset, split: str) -> pd.DataFrame:

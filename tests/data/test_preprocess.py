@@ -53,6 +53,13 @@ def test_half_contrast_forgets_exposure_and_keeps_half_of_the_contrast(
     np.testing.assert_allclose(stretched, np.sqrt(contrast) * plain, atol=0.01)
 
 
+def test_half_contrast_is_bounded_on_a_background_near_or_below_zero() -> None:
+    images = np.random.default_rng(0).normal(size=(3, 16, 16, 1)).astype(np.float32)
+    images += np.float32([-1e-3, 1e-6, 1e-3])[:, None, None, None]
+    found = np.asarray(Preprocess((16, 16), "resize", "half_contrast")(images))
+    np.testing.assert_allclose(found.std(axis=(1, 2)), 3, rtol=1e-4)
+
+
 def test_an_image_without_contrast_becomes_zeros() -> None:
     images = np.full((2, 4, 4, 1), 0.3, np.float32)
     found = np.asarray(Preprocess((4, 4), "resize", "per_image")(images))

@@ -121,6 +121,16 @@ def test_a_folder_of_images_is_predicted_as_its_dataset_is(
     assert set(found["split"]) == {"test"}
 
 
+def test_a_dataset_that_was_made_to_be_kept_is_not_overwritten(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    images = dataset.folder.parent / "images"
+    kept = convert(images, tmp_path / "cells-dataset")
+    with pytest.raises(InputError, match="no earlier prediction made"):
+        predict(run, images, tmp_path / "cells.parquet")
+    kept.verify_checksums()
+
+
 def test_new_images_need_no_labels(run: Run, tmp_path: Path) -> None:
     source = write_images(tmp_path / "labelled", count=2, seed=7)
     flat = tmp_path / "flat"

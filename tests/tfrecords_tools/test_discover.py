@@ -248,6 +248,17 @@ def test_a_table_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
         discover(source, table_settings(table=name))
 
 
+def test_new_images_never_take_their_labels_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, old = make_files(tmp_path / "new", "a.png"), make_files(tmp_path / "old", "a.png")
+    (old / "labels.csv").write_text("path,label\na.png,dead\n", encoding="utf-8")
+    monkeypatch.chdir(old)
+    settings = located_table(new, table_settings(table=str(old / "labels.csv")).for_prediction())
+    assert settings.table is None
+    assert discover(new, settings, classes=("dead",)).rows["label"].isna().all()
+
+
 def test_boxes_give_a_row_each(tmp_path: Path) -> None:
     source = make_files(tmp_path, "a.png", "empty.png")
     (source / "cells.csv").write_text(

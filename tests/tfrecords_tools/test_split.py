@@ -150,6 +150,7 @@ def test_well_b03_of_two_plates_is_two_wells() -> None:
 
 def test_without_wells_the_position_or_the_image_is_the_group() -> None:
     assert group_columns((), ["source_id", "position"]) == ("position",)
+    assert group_columns((), ["source_id", "field", "plate"]) == ("plate", "field")
     assert group_columns((), ["source_id", "series"]) == ("source_id",)
     assert group_columns(("example",), ["source_id"]) == ("example_id",)
     assert group_columns(("cell_line", "well"), ["well", "cell_line", "experiment"]) == (
@@ -157,6 +158,12 @@ def test_without_wells_the_position_or_the_image_is_the_group() -> None:
         "experiment",
         "well",
     )
+
+
+def test_a_row_and_a_column_are_a_well() -> None:
+    columns = ["source_id", "plate", "row", "column", "field"]
+    assert group_columns((), columns) == ("plate", "row", "column")
+    assert group_columns(("row",), columns) == ("plate", "row")
 
 
 def test_splitting_by_an_unknown_column_names_the_nearest() -> None:

@@ -7,8 +7,7 @@ number of images, under a temporary name that becomes the asked one at the end.
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deadlib.errors import PredictionError, RunError
-from deadlib.inputs import ALL, AUTO, ProgressCallback, RunInput, open_input
+from deadlib.errors import InputError, PredictionError, RunError
+from deadlib.inputs import (
+    ALL,
+    AUTO,
+    REFUSE,
+    ProgressCallback,
+    RunInput,
+    Warn,
+    open_input,
+    python_warning,
+)
 from deadlib.outputs import written_whole
 from deadlib.runs import Run
 from tfrecords_tools.dataset import MANIFEST
@@ -46,29 +54,35 @@ def predict(
     *,
     split: str = AUTO,
     batch: int = 64,
+    on_bad_image: str = REFUSE,
     command: str | None = None,
     progress: ProgressCallback | None = None,
-    warn: Callable[[str], None] | None = None,
+    warn: Warn | None = None,
 ) -> Path:
     """Apply a run to a dataset or a folder of images and write the prediction table `out`.
 
     A folder of images is first converted, as the run's own dataset was, into `<out>-dataset/`.
     split: `train`, `validation`, `test`, `all`, or `auto`: `test` of the dataset that the run was
     trained on, everything of any other. Rows stand in the order of the records.
+    on_bad_image: `refuse`, or `skip` images of a folder that cannot be used.
 
     Columns: those of the manifest; `predicted`; `probability_<class>`, float64, one per class in
     the order of the network's outputs; `embedding`, a list of float32. The Parquet metadata
     `deadlib` holds JSON on how the table came about (`read_metadata`). Its `seen_in_training` is
     the number of rows whose pixels also stand in the run's training or validation split, null
-    where that dataset is gone; where there are any, `warn` (by default a UserWarning) says so.
+    where that dataset is gone; where there are any, `warn` (by default a UserWarning) says so, as
+    it does of images that were skipped and of labels that the run does not know.
 
-    Raises InputError where images do not fit the run, RunError on a run that is damaged or whose
-    answers are not finite, DatasetError on a dataset that is.
+    Raises InputError where images do not fit the run or `out` does not end in .parquet, RunError
+    on a run that is damaged or whose answers are not finite, DatasetError on a dataset that is.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     out = Path(out)
+    _check_name(out)
     converted = out.with_name(f"{out.stem}-dataset")
-    given = open_input(run, source, converted, progress=progress)
+    given = open_input(
+        run, source, converted, on_bad_image=on_bad_image, progress=progress, warn=warn
+    )
     rows = given.examples(split).index.to_numpy()
     manifest = pq.read_table(given.dataset.folder / MANIFEST)
     metadata = _metadata(given, split, rows, command)
@@ -76,7 +90,7 @@ def predict(
     with written_whole(out) as partial:
         _write(partial, manifest, answers, run.classes, metadata)
     if metadata["seen_in_training"]:
-        (warn or _python_warning)(seen_sentence(metadata, len(rows)))
+        (warn or python_warning)(seen_sentence(metadata, len(rows)))
     return out
 
 
@@ -102,8 +116,13 @@ def seen_sentence(metadata: dict[str, Any], rows: int) -> str:
     )
 
 
-def _python_warning(sentence: str) -> None:
-    warnings.warn(sentence, stacklevel=3)
+def _check_name(out: Path) -> None:
+    """Raise InputError where the table would stand under the name of another kind of file."""
+    if out.suffix.lower() != ".parquet":
+        raise InputError(
+            f"{out}: ends in {out.suffix or 'no suffix'}, expected .parquet, as the table is "
+            "written as Parquet; give a name such as predictions.parquet"
+        )
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ the same wrong input in the same words.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,22 @@ import numpy as np
 
 from deadlib.errors import InputError
 from deadlib.runs import Run
-from tfrecords_tools import ConversionSettings, make_plan, open_dataset, write_dataset
+from tfrecords_tools import ConversionSettings, Plan, make_plan, open_dataset, write_dataset
 from tfrecords_tools.conversion import check_out
 from tfrecords_tools.dataset import INFO, Dataset
+from tfrecords_tools.discover import discover
 from tfrecords_tools.shards import PROGRESS_FOLDER
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ProgressCallback = Callable[[str, int, int], None]
+Warn = Callable[[str], None]
 
 AUTO = "auto"
 ALL = "all"
+REFUSE = "refuse"
+_LABELS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,15 @@ def open_input(
     source: str | Path,
     converted: Path,
     *,
+    on_bad_image: str = REFUSE,
     progress: ProgressCallback | None = None,
+    warn: Warn | None = None,
 ) -> RunInput:
     """Open a dataset, or convert a folder of new images as the run's own dataset was.
 
     converted: where the dataset made from a folder of images is written.
+    on_bad_image: `refuse`, or `skip` images of such a folder that cannot be used. `warn` (by
+    default a UserWarning) tells how many were left out, and which labels the run does not know.
     Raises InputError where the images do not fit the run: other channels, labels that the run
     does not know, images smaller than the window that the network sees.
     """
@@ -89,7 +98,10 @@ def open_input(
     if (source / INFO).is_file() or (source / PROGRESS_FOLDER).is_dir():
         dataset = open_dataset(source)
     else:
-        dataset = _convert(run, source, converted, progress)
+        plan = _plan(run, source, converted, on_bad_image, progress)
+        dataset = write_dataset(plan, converted, overwrite=True, progress=progress)
+        for sentence in _lost(plan, converted):
+            (warn or python_warning)(sentence)
     checked = RunInput(run, dataset, channel_positions(run, dataset))
     _check_labels(run, dataset)
     _check_sizes(run, dataset)
@@ -125,14 +137,46 @@ def unit_range(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def _convert(run: Run, source: Path, converted: Path, progress: ProgressCallback | None) -> Dataset:
+def python_warning(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=3)
+
+
+def _plan(
+    run: Run,
+    source: Path,
+    converted: Path,
+    on_bad_image: str,
+    progress: ProgressCallback | None,
+) -> Plan:
     """Images read as the run's own were; a label that it does not know counts as unknown."""
     settings = ConversionSettings.from_json(run.dataset["settings"]).for_prediction()
+    settings = replace(settings, on_bad_image=on_bad_image)
     if (converted / INFO).is_file():
         _check_made_by_prediction(converted)
     check_out(source, converted, overwrite=True)
-    plan = make_plan(source, settings, classes=run.classes, progress=progress)
-    return write_dataset(plan, converted, overwrite=True, progress=progress)
+    return make_plan(source, settings, classes=run.classes, progress=progress)
+
+
+def _lost(plan: Plan, converted: Path) -> list[str]:
+    """A sentence each on images that were left out and on labels that were taken off."""
+    sentences = []
+    if plan.skipped:
+        sentences.append(
+            f"left out, as they cannot be used: {len(plan.skipped)} of the images or table rows; "
+            f"{converted / INFO} names them under skipped"
+        )
+    # The plan has lost these labels, so the folder is listed again; no image is decoded.
+    labels = discover(plan.source, plan.settings).rows["label"].dropna()
+    unknown = labels[~labels.isin(plan.classes)]
+    if len(unknown):
+        names = sorted(unknown.unique())
+        more = f" and {len(names) - _LABELS_SHOWN} more" if len(names) > _LABELS_SHOWN else ""
+        sentences.append(
+            f"{len(unknown)} images have labels that the run does not know "
+            f"({', '.join(names[:_LABELS_SHOWN])}{more}); they count as unlabelled; it knows "
+            f"{', '.join(plan.classes)}"
+        )
+    return sentences
 
 
 def _check_made_by_prediction(folder: Path) -> None:

@@ -39,7 +39,7 @@ def write_errors(path: Path) -> Iterator[None]:
         advice = (
             "make room and start the same command again"
             if error.errno == errno.ENOSPC
-            else "make the folder writable, or give another place with --out"
+            else "make the folder writable, or give another place"
         )
         raise WriteError(f"{path}: cannot be written ({reason}); {advice}") from None
 

@@ -10,6 +10,7 @@ tensorboard/     event files
 checkpoints/     latest/ (to resume from) and kept/
 model.keras      the network with the weights of the epoch kept; written last, so a run
                  directory with it is finished
+predictions.parquet  where deadlib-predict is told no other place
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ LOG = "log.txt"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 MODEL = "model.keras"
-ALL = (MODEL, CHECKPOINTS, TENSORBOARD, HISTORY, VERSIONS, DATASET, RECIPE)
+PREDICTIONS = "predictions.parquet"
+ALL = (MODEL, PREDICTIONS, CHECKPOINTS, TENSORBOARD, HISTORY, VERSIONS, DATASET, RECIPE)
 """In this order a run is deleted: at any moment it is still seen as an unfinished run."""
 
 

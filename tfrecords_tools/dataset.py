@@ -143,7 +143,18 @@ def open_dataset(path: str | Path) -> Dataset:
         raise DatasetError(
             f"{folder / MANIFEST}: {rows} rows, {INFO} says {info['manifest']['examples']}; {_ANEW}"
         )
+    _check_classes(dataset)
     return dataset
+
+
+def _check_classes(dataset: Dataset) -> None:
+    found = pq.read_table(dataset.folder / MANIFEST, columns=["label"])["label"].unique()
+    unknown = sorted(set(found.drop_null().to_pylist()) - set(dataset.classes))
+    if unknown:
+        raise DatasetError(
+            f"{dataset.folder / INFO}: edited: it lists the classes {', '.join(dataset.classes)}, "
+            f"the manifest has {', '.join(unknown)} as well; restore it, or {_ANEW}"
+        )
 
 
 def _read_info(folder: Path) -> dict[str, Any]:

@@ -119,7 +119,8 @@ class ConversionSettings:
 
     def _check_split(self) -> None:
         shares = self.fractions
-        if len(shares) != len(SPLITS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        fair = len(shares) == len(SPLITS) and all(share >= 0 for share in shares)
+        if not fair or abs(sum(shares) - 1) > 1e-6:
             raise PlanError(
                 f"fractions {', '.join(str(share) for share in shares)}: expected three shares for "
                 "train, validation and test that add up to 1, for example 0.7,0.15,0.15"

@@ -71,10 +71,10 @@ def move(
     ]
     for affine, run in groupby(framed, key=lambda entry: isinstance(entry[0], Affine)):
         if affine:
-            # One matrix for the whole run: as functions of pixels, XLA would compute the steps
-            # again for each use of each coordinate.
+            # One matrix for the whole run, through a sum even where the run is a single step: XLA
+            # computes sums once, and what leads up to plain arithmetic for every pixel.
             matrices = [step.gated_matrix(seeds, frame_px) for step, seeds, frame_px in run]
-            coordinates = _transformed(coordinates, reduce(_then, matrices))
+            coordinates = _transformed(coordinates, reduce(_then, matrices, _identity()))
         else:
             for step, seeds, frame_px in run:
                 coordinates = step.source(coordinates, seeds, frame_px)

@@ -6,7 +6,6 @@ are reflected about the outermost pixels' centres.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ def pixel_grid(height_px: int, width_px: int) -> np.ndarray:
     return np.stack([rows, columns])[:, None].astype(np.float32)
 
 
-def sample(images: Any, coordinates: Sequence[Any], interpolate: bool = True) -> Any:
+def sample(images: Any, coordinates: Any, interpolate: bool = True) -> Any:
     """Images (B, H, W, C) at rows and columns, each (B, h, w): (B, h, w, C), bilinear.
 
     With interpolate=False the coordinates must be whole numbers and pixels are copied. A host
@@ -48,9 +47,11 @@ def sample(images: Any, coordinates: Sequence[Any], interpolate: bool = True) ->
 
 def _reflect(position: Any, size: int) -> Any:
     """Positions folded into [0, size - 1]."""
-    period = max(2 * (size - 1), 1)
-    folded = ops.mod(ops.abs(position), float(period))
-    return ops.minimum(ops.minimum(folded, period - folded), float(size - 1))
+    period = float(max(2 * (size - 1), 1))
+    # Not ops.mod, which XLA takes half a minute to compile here; if rounding makes the quotient
+    # one too small or too large, the fold that follows makes up for it.
+    folded = ops.abs(position - period * ops.floor(position / period))
+    return ops.clip(ops.minimum(folded, period - folded), 0.0, float(size - 1))
 
 
 def _neighbourhoods(images: Any) -> Any:

@@ -16,7 +16,7 @@ from keras import ops
 from pydantic import Field
 from scipy.spatial.distance import cdist
 
-from deadlib.augment.base import CommonSettings, per_pixel
+from deadlib.augment.base import CommonSettings
 from deadlib.augment.geometry import Geometric
 from deadlib.augment.randomness import normal
 from deadlib.augment.sampling import pixel_grid, sample
@@ -39,10 +39,11 @@ class ThinPlateSpline(Geometric):
     def source(self, coordinates: Sequence[Any], seeds: Any, size_px: tuple[int, int]) -> Any:
         points = control_points(size_px, self.settings.spacing_px)
         basis = spline_basis(tuple(size_px), self.settings.spacing_px)
-        displacements = self.settings.deviation_px * normal(seeds, 1, (len(points), 2))
-        field = ops.matmul(ops.convert_to_tensor(basis), displacements)
-        field = sample(ops.reshape(field, (-1, *size_px, 2)), coordinates)
-        field = field * ops.cast(per_pixel(self.gate(seeds)), "float32")
+        deviation = self.settings.deviation_px * ops.cast(self.gate(seeds), "float32")
+        displacements = deviation[:, None, None] * normal(seeds, 1, (2, len(points)))
+        field = ops.matmul(displacements, ops.convert_to_tensor(basis.T))
+        field = ops.transpose(ops.reshape(field, (-1, 2, *size_px)), (0, 2, 3, 1))
+        field = sample(field, coordinates)
         return [coordinates[axis] + field[..., axis] for axis in (0, 1)]
 
 

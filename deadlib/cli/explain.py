@@ -33,6 +33,13 @@ from deadlib.cli import terminal
 )
 @click.option("--layer", help="The layer to look at.  [default: the last feature map]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Which images are drawn.")
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    help="Of a folder of images: refuse names every image that cannot be used and stops; skip "
+    "leaves them out and says how many.",
+)
 def main(
     run: Path,
     input: Path,
@@ -42,6 +49,7 @@ def main(
     target: str,
     layer: str | None,
     seed: int,
+    on_bad_image: str,
 ) -> None:
     """Draw which places of the images of INPUT spoke for a class (Grad-CAM), by the run RUN.
 
@@ -73,7 +81,9 @@ def main(
             target=target,
             layer=layer,
             seed=seed,
+            on_bad_image=on_bad_image,
             progress=progress,
+            warn=terminal.warn,
         )
     terminal.show(_summary(out / "maps.csv"))
     terminal.show(f"look at {overview}")

@@ -24,7 +24,7 @@ NO_LABEL = "without a label"
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The table to write.  [default: RUN/predictions.parquet]",
+    help="The table to write, *.parquet.  [default: RUN/predictions.parquet]",
 )
 @click.option(
     "--split",
@@ -33,7 +33,16 @@ NO_LABEL = "without a label"
     help="auto: test of the dataset that the run was trained on, everything of any other.",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=64, help="Images at a time.")
-def main(run: Path, input: Path, out: Path | None, split: str, batch: int) -> None:
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    help="Of a folder of images: refuse names every image that cannot be used and stops; skip "
+    "leaves them out and says how many.",
+)
+def main(
+    run: Path, input: Path, out: Path | None, split: str, batch: int, on_bad_image: str
+) -> None:
     """Apply the run RUN to INPUT and write one row per image.
 
     INPUT is a dataset, or a folder of new images in the form of those that the run was trained on:
@@ -61,6 +70,7 @@ def main(run: Path, input: Path, out: Path | None, split: str, batch: int) -> No
             out,
             split=split,
             batch=batch,
+            on_bad_image=on_bad_image,
             command=_command(),
             progress=progress,
             warn=terminal.warn,

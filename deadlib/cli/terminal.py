@@ -72,7 +72,7 @@ class Command(click.Command):
             _stderr.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            note("stopped; nothing half-written is left, the same command starts it again")
+            note("stopped; what is finished is kept, the same command goes on from there")
             ctx.exit(130)
 
 

@@ -26,8 +26,6 @@ OnResamples = Callable[[int], None]
 CLASS_SCORES = ("precision", "recall", "f1")
 # means over classes, which say nothing where only one class occurs
 COMPARES_CLASSES = frozenset({"balanced_accuracy", "macro_f1", "roc_auc", "average_precision"})
-# what is 1 where every group is right: there the binomial limit over groups applies
-RATES = frozenset({"accuracy", *COMPARES_CLASSES})
 
 
 @dataclass(frozen=True)

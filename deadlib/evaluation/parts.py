@@ -15,6 +15,7 @@ from deadlib.evaluation.measure import class_counts, explained, groups_behind_me
 from deadlib.evaluation.table import names_of_groups
 from deadlib.evaluation.units import Floats, Units
 from deadlib.metrics import METRICS
+from tfrecords_tools.split import LEVELS
 from tfrecords_tools.table import BOX_COLUMNS, PROBABILITY
 
 MOST_VALUES = 60
@@ -58,7 +59,7 @@ def sample_columns(frame: pd.DataFrame) -> dict[str, pd.Categorical]:
     for column in map(str, frame.columns):
         if column in STRUCTURE or column.startswith(PROBABILITY):
             continue
-        values = _values(_told_apart(frame, column))
+        values = _told_apart(frame, column)
         if not 2 <= len(values.categories) <= MOST_VALUES:
             continue
         division = pd.factorize(values.codes)[0].tobytes()
@@ -101,10 +102,13 @@ def _part(value: str, units: Units, classes: Sequence[str], resampling: Resampli
     )
 
 
-def _told_apart(frame: pd.DataFrame, column: str) -> pd.Series:
-    """The column, with the plate before the well where wells of two plates share a name."""
-    names = names_of_groups(frame, column)
-    return names if names.nunique() > frame[column].nunique() else frame[column]
+def _told_apart(frame: pd.DataFrame, column: str) -> pd.Categorical:
+    """Distinct values, with the plate before the well where wells of two plates share a name."""
+    plain = _values(frame[column])
+    if column not in LEVELS:
+        return plain
+    full = _values(names_of_groups(frame, column))
+    return full if len(full.categories) > len(plain.categories) else plain
 
 
 def _values(column: pd.Series) -> pd.Categorical:

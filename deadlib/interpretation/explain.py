@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import keras
@@ -16,8 +16,10 @@ from deadlib.data.preprocess import fit_size, preprocess_for
 from deadlib.errors import InputError
 from deadlib.inputs import (
     AUTO,
+    REFUSE,
     ProgressCallback,
     RunInput,
+    Warn,
     open_input,
     spread_over_labels,
     unit_range,
@@ -34,6 +36,8 @@ PREDICTED = "predicted"
 LABEL = "label"
 BATCH = 16
 LONGEST_NAME = 60
+
+_PICTURE = re.compile(r"\d{2,}-.*\.png|overview\.png")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ def explain(
     layer: str | None = None,
     target: str = PREDICTED,
     seed: int = 0,
+    on_bad_image: str = REFUSE,
     progress: ProgressCallback | None = None,
+    warn: Warn | None = None,
 ) -> Path:
     """Draw Grad-CAM maps of `count` examples into the folder `out`; return its overview.png.
 
@@ -76,16 +82,24 @@ def explain(
     feature map. `out` gets one picture per example (image, and image with heat), overview.png with
     all of them, and maps.csv with a line for each (`Explained`, `gradcam.border_share`,
     `gradcam.half_heat_area`). What an earlier call left there is replaced.
+    on_bad_image: `refuse`, or `skip` images of a folder that cannot be used. `warn` (by default a
+    UserWarning) tells of these, and of labels that the run does not know.
 
-    Raises InputError where images, layer or target do not fit the run, RunError on a damaged run.
+    Raises InputError where images, layer or target do not fit the run or `out` holds files of
+    others, RunError on a damaged run, DatasetError on a damaged dataset.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     out = Path(out)
     if count < 1:
         raise InputError(f"--count {count}: expected 1 or more")
-    given = open_input(run, source, out.with_name(f"{out.name}-dataset"), progress=progress)
+    _refuse_foreign(out)
+    converted = out.with_name(f"{out.name}-dataset")
+    given = open_input(
+        run, source, converted, on_bad_image=on_bad_image, progress=progress, warn=warn
+    )
     examples = _known_target(given.examples(split), target, run)
     chosen = spread_over_labels(examples, count, seed)
+    _verify_shards(given, chosen)
     network = run.network()
     layer = layer or last_convolution(network)
     lines: list[Explained] = []
@@ -99,6 +113,29 @@ def explain(
             progress("explain", len(lines), len(chosen))
     _write(out, lines, drawn, _title(run, layer, target))
     return out / OVERVIEW
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise InputError where `out` holds files, but nothing of an earlier call, even a broken one.
+
+    Hidden files do not count.
+    """
+    if not out.is_dir():
+        return
+    with write_errors(out):
+        names = [path.name for path in out.iterdir() if not path.name.startswith(".")]
+    if TABLE not in names and not all(_PICTURE.fullmatch(name) for name in names):
+        raise InputError(
+            f"{out}: holds files that deadlib-explain did not write (no {TABLE} among them), "
+            "expected a new or empty folder, or one of earlier maps; give another --out"
+        )
+
+
+def _verify_shards(given: RunInput, examples: pd.DataFrame) -> None:
+    """Raise DatasetError where a shard that is about to be read was cut or edited."""
+    dataset = given.dataset
+    used = [shard for shard in dataset.info["shards"] if shard["file"] in set(examples["shard"])]
+    replace(dataset, info={**dataset.info, "shards": used}).verify_checksums()
 
 
 def _known_target(examples: pd.DataFrame, target: str, run: Run) -> pd.DataFrame:
@@ -227,8 +264,9 @@ def _write(
 def _remove_earlier(out: Path) -> None:
     table = out / TABLE
     if table.is_file():
-        for name in pd.read_csv(table)["file"]:
-            (out / str(name)).unlink(missing_ok=True)
+        for name in pd.read_csv(table)["file"].map(str):
+            if _PICTURE.fullmatch(name) and "/" not in name:
+                (out / name).unlink(missing_ok=True)
         table.unlink()
 
 

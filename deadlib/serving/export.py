@@ -7,7 +7,11 @@ OUT/1/assets.extra/golden.npz        stored examples and the answers expected fo
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +32,7 @@ from deadlib.inputs import (
     unit_range,
 )
 from deadlib.models import embedding_network
-from deadlib.outputs import written_whole
+from deadlib.outputs import write_errors, written_whole
 from deadlib.runs import Run
 from deadlib.serving.signature import (
     ENCODED_CHANNELS,
@@ -80,10 +84,12 @@ def export(
 
     It is loaded again and asked about stored examples of the run's dataset (about seeded noise
     where that is gone). Raises ExportError where an answer differs by more than 1e-4 from that of
-    the network itself; then, and after an interruption, no version is left.
+    the network itself; then, and after an interruption, no version is left. Raises it, too, where
+    `out` holds files but no version, and WriteError where the disk refuses.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     out = Path(out)
+    _refuse_foreign(out)
     with tf.device(CHECKED_ON):
         golden = _golden(run)
     _report(progress, 1)
@@ -91,7 +97,8 @@ def export(
     served = _served(run)
     version = out / str(_next_version(out))
     with written_whole(version) as partial:
-        tf.saved_model.save(served, str(partial), signatures=served.signatures())
+        with _disk_errors():
+            tf.saved_model.save(served, str(partial), signatures=served.signatures())
         _report(progress, 2)
         with tf.device(CHECKED_ON):
             differences = verify(partial, golden)
@@ -99,6 +106,31 @@ def export(
         _write_extra(partial / EXTRA, run, golden, differences)
     _report(progress, 3)
     return version
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """TensorFlow has errors of its own for what the disk refuses; make them Python's."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        full = isinstance(error, tf.errors.ResourceExhaustedError) or "No space" in error.message
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        raise OSError(error.message) from None
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise ExportError where `out` holds files, but no version; hidden files do not count."""
+    if not out.is_dir():
+        return
+    with write_errors(out):
+        found = [path for path in out.iterdir() if not path.name.startswith(".")]
+    if found and not any(path.name.isdecimal() and path.is_dir() for path in found):
+        raise ExportError(
+            f"{out}: holds files but no exported version (a folder named 1, 2, ...), expected a "
+            "new or empty folder, or one of earlier exports; give another folder"
+        )
 
 
 def verify(folder: Path, golden: Golden) -> dict[str, float]:

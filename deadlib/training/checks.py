@@ -59,7 +59,8 @@ def class_counts(dataset: Dataset, split: str) -> list[int]:
 def validation_groups(dataset: Dataset, group_by: str | None) -> np.ndarray:
     """The group of every manifest row, (rows,) text; a row without one is a group of its own.
 
-    Wells of the same name on two plates are two groups, as in the split. Raises RecipeError for a column that the manifest does not have.
+    Wells of the same name on two plates are two groups, as in the split. Raises
+    RecipeError for a column that the manifest does not have.
     """
     manifest = dataset.manifest
     column = group_by or "group"

@@ -63,47 +63,58 @@ def train(
         return Run.open(folder)
     dataset.verify_checksums(progress)
     make_repeatable(recipe.seed, recipe.training.deterministic)
+    stored = _stored_description(folder, dataset) if resume else None
+    described = stored or describe_dataset(dataset, recipe)
+    # Whatever is wrong with the recipe shows here, before a former run is deleted.
+    trainer = build_trainer(recipe, dataset, described)
     if not resume:
         runs.start(folder, recipe, overwrite=overwrite)
-    described = _described(folder, dataset, recipe, command)
+    if stored is None:
+        runs.write_text(folder / runs.VERSIONS, json.dumps(_versions(recipe, command), indent=1))
+        runs.write_text(folder / runs.DATASET, json.dumps(described, indent=1))
     loop = Loop(
         recipe=recipe,
         folder=folder,
         classes=dataset.classes,
         groups=validation_groups(dataset, recipe.validation.group_by),
-        trainer=build_trainer(recipe, dataset, described),
+        trainer=trainer,
         progress=progress,
         on_epoch=on_epoch,
     )
     if resume:
         loop.restore()
-    loop.run()
+    _run(loop)
     network = new_network(recipe, dataset)
     loop.load_kept(network)
     _save_model(network, folder / runs.MODEL)
     return Run.open(folder)
 
 
-def _described(
-    folder: Path, dataset: Dataset, recipe: Recipe, command: str | None
-) -> dict[str, Any]:
-    """The run's dataset.json, written with versions.json where it is not there yet.
+def _run(loop: Loop) -> None:
+    """Raises RunError, with what to do, where the disk or the memory did not suffice."""
+    try:
+        loop.run()
+    except tf.errors.ResourceExhaustedError as error:
+        full_disk = "No space left" in error.message
+        raise RunError(
+            f"{loop.folder}: no space left on the disk; make room and go on with --resume"
+            if full_disk
+            else f"{loop.folder}: not enough memory; lower training.batch or input.size_px"
+        ) from None
 
-    Raises RunError where the run was started with another dataset.
-    """
+
+def _stored_description(folder: Path, dataset: Dataset) -> dict[str, Any] | None:
+    """The run's dataset.json. Raises RunError where the run was started with another dataset."""
     path = folder / runs.DATASET
-    if path.is_file():
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if stored["fingerprint"] != dataset.fingerprint:
-            raise RunError(
-                f"{folder}: the run was started with another dataset than {dataset.folder} is now; "
-                "give the former one, or start again with --overwrite"
-            )
-        return stored
-    described = describe_dataset(dataset, recipe)
-    runs.write_text(folder / runs.VERSIONS, json.dumps(_versions(recipe, command), indent=1))
-    runs.write_text(path, json.dumps(described, indent=1))
-    return described
+    if not path.is_file():
+        return None
+    stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if stored["fingerprint"] != dataset.fingerprint:
+        raise RunError(
+            f"{folder}: the run was started with another dataset than {dataset.folder} is now; "
+            "give the former one, or start again with --overwrite"
+        )
+    return stored
 
 
 def describe_dataset(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from finished_run import make_dataset, make_run
+from finished_run import make_dataset, make_run, write_images
 
 from deadlib.cli.explain import main
 from deadlib.runs import Run
@@ -32,3 +32,15 @@ def test_an_unknown_class_is_one_message(run: Run, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "a class of the run: dead, living" in done.stderr
     assert "Traceback" not in done.output
+
+
+def test_bad_images_are_left_out_where_asked(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fresh = write_images(tmp_path / "fresh", count=1, seed=5)
+    (fresh / "dead" / "broken.png").write_bytes(b"no picture")
+    arguments = [str(run.folder), str(fresh), "--out", str(tmp_path / "maps")]
+    assert CliRunner().invoke(main, arguments).exit_code == 1
+    done = CliRunner().invoke(main, [*arguments, "--on-bad-image", "skip"])
+    assert done.exit_code == 0, done.output
+    assert "WARNING: left out, as they cannot be used: 1 of the images" in capfd.readouterr().err

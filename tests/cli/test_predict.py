@@ -52,6 +52,17 @@ def test_new_images_are_predicted_where_asked(run: Run, dataset: Dataset, tmp_pa
     assert "deadlib-evaluate" not in done.stderr, "nothing to evaluate without labels"
 
 
+def test_bad_images_are_left_out_where_asked(
+    run: Run, dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fresh = Path(shutil.copytree(dataset.folder.parent / "images", tmp_path / "fresh"))
+    (fresh / "dead" / "broken.png").write_bytes(b"no picture")
+    arguments = [str(run.folder), str(fresh), "--on-bad-image", "skip"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "WARNING: left out, as they cannot be used: 1 of the images" in capfd.readouterr().err
+
+
 def test_a_mistake_is_one_message_and_no_traceback(
     run: Run, dataset: Dataset, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ METADATA = {
         "proof": ["20 groups (well), none in two splits"],
         "counts": {"train": {"living": 100, "dead": 100}, "test": {"living": 50, "dead": 50}},
     },
+    "kept_epoch": 3,
     "fingerprint": "abc",
     "trained_on_fingerprint": "abc",
     "seen_in_training": 0,

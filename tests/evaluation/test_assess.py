@@ -139,6 +139,19 @@ def test_columns_that_describe_the_sample_are_found():
     assert list(found["time_hours"].categories) == ["0", "6", "12"]
 
 
+def test_wells_of_the_same_name_on_two_plates_have_rows_of_their_own():
+    frame = pd.DataFrame({"plate": [2, 2, 10, 10], "well": ["B03", "B04", "B03", None]})
+    found = sample_columns(frame)
+    assert list(found["plate"].categories) == ["2", "10"]
+    assert list(found["well"].categories) == ["2/B03", "2/B04", "10/B03"]
+    assert list(found["well"].codes) == [0, 1, 2, -1]
+
+
+def test_wells_that_their_name_tells_apart_are_called_by_it():
+    frame = pd.DataFrame({"plate": [1, 1, 2], "well": ["B03", "B04", "C05"]})
+    assert list(sample_columns(frame)["well"].categories) == ["B03", "B04", "C05"]
+
+
 def test_an_experiment_that_gives_the_class_away_raises_the_alarm(table, write):
     frame = table()
     assert not assess(write(frame), bootstrap=100).alarms
@@ -157,6 +170,12 @@ def test_a_small_test_split_does_not_overrule_the_card_of_the_whole_dataset(tabl
     frame = table()
     frame["experiment"] = frame["label"].map({"dead": "monday", "living": "friday"})
     assert not assess(write(frame, metadata), bootstrap=100).alarms
+
+
+def test_what_the_training_dataset_knows_of_confounding_is_said_too(table, write, metadata):
+    metadata["trained_on_confounding"] = [{"column": "plate", "sentence": "plate tells the label."}]
+    (alarm,) = assess(write(table(), metadata), bootstrap=100).alarms
+    assert alarm == "In the dataset that the model was trained on, plate tells the label."
 
 
 def test_images_seen_in_training_raise_the_alarm(table, write, metadata):

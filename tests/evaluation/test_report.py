@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deadlib.evaluation import evaluate, gallery
+from deadlib.evaluation import assess, evaluate, gallery
 from deadlib.evaluation.gallery import display
-from deadlib.evaluation.report import figure_names
+from deadlib.evaluation.report import draw, figure_names
 
 LARGEST_BYTES = 15_000_000
 WITHOUT_END = {"img", "meta", "line", "circle"}
@@ -101,9 +101,15 @@ def test_history_card_split_proof_and_commands_are_in_the_page(report):
         "deadlib-train recipe.yaml",
         "deadlib-evaluate",
         "2.21.0",
-        "Epoch 2 was kept",
+        "Epoch 3 was kept",
     ):
         assert part in text, part
+
+
+def test_no_epoch_is_marked_as_kept_where_the_table_does_not_say(table, write, metadata):
+    del metadata["kept_epoch"]
+    drawn = {one.name: one for one in draw(assess(write(table(), metadata), bootstrap=100))}
+    assert "was kept" not in drawn["learning_curves"].alt
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -47,6 +47,26 @@ def test_whole_number_labels_match_their_columns_even_beside_missing_ones(write,
     assert found.unlabelled == 1
 
 
+def test_a_class_may_be_named_none_or_null(table, write):
+    frame = table(("None", "null"))
+    found = read_predictions(write(frame, name="predictions.csv"))
+    assert found.classes == ("None", "null")
+    assert found.unlabelled == 0
+
+
+@pytest.mark.parametrize("absent", ["", "NA", "NaN", "nan", "#N/A"])
+def test_an_absent_label_of_a_csv_is_none(table, write, absent):
+    frame = table()
+    frame.loc[0, "label"] = absent
+    assert read_predictions(write(frame, name="predictions.csv")).unlabelled == 1
+
+
+def test_only_the_columns_of_the_classes_that_the_run_knows_are_theirs(table, write):
+    frame = table().assign(probability_of_debris=7.0)
+    found = read_predictions(write(frame, {"classes": ["dead", "living"]}))
+    assert found.classes == ("dead", "living")
+
+
 def test_only_test_is_evaluated_where_several_splits_stand(table, write):
     frame = table()
     frame.loc[:9, "split"] = "validation"
@@ -155,6 +175,21 @@ def test_group_by_names_another_column(table, write):
     found = read_predictions(write(table()), group_by="plate")
     assert (found.group_column, found.groups) == ("plate", 2)
     assert "did you mean plate?" in refused(write(table()), group_by="plates")
+
+
+def test_wells_of_the_same_name_on_two_plates_are_two_groups(table, write):
+    frame = table().assign(well="B03")
+    found = read_predictions(write(frame), group_by="well")
+    assert (found.group_column, found.groups) == ("well", 2)
+    frame.loc[[0, 1], "well"] = None
+    found = read_predictions(write(frame), group_by="well")
+    assert found.groups == 2 + 2
+    assert "2 examples have no well" in " ".join(found.warnings)
+
+
+def test_a_column_named_example_can_be_the_group(table, write):
+    frame = table().drop(columns="example_id").assign(example=lambda f: f["plate"])
+    assert read_predictions(write(frame), group_by="example").groups == 2
 
 
 def test_examples_without_group_count_alone(table, write):

@@ -18,8 +18,9 @@ from deadlib import runs
 from deadlib.errors import InputError, PredictionError, RunError
 from deadlib.inference import predict, read_metadata
 from deadlib.models import embedding_network
+from deadlib.recipe import recipe_text
 from deadlib.runs import Run
-from tfrecords_tools import ConversionSettings, DatasetError, WriteError, convert
+from tfrecords_tools import ConversionSettings, DatasetError, ImageError, WriteError, convert
 from tfrecords_tools.dataset import Dataset
 
 
@@ -156,6 +157,56 @@ def test_the_table_tells_how_it_came_about(run: Run, dataset: Dataset, table: Pa
     assert {"card", "versions", "command"} <= set(metadata)
 
 
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 3)])
+def test_the_table_tells_which_epoch_the_network_is_of(
+    dataset: Dataset, tmp_path: Path, keep: str, epoch: int
+) -> None:
+    run = make_run(tmp_path / "run", dataset)
+    validation = run.recipe.validation.model_copy(update={"keep": keep})
+    recipe = run.recipe.model_copy(update={"validation": validation})
+    (run.folder / runs.RECIPE).write_text(recipe_text(recipe))
+    history = f"epoch,validation_{validation.metric}\n1,0.9\n2,0.7\n3,0.8\n"
+    (run.folder / runs.HISTORY).write_text(history)
+    out = predict(run.folder, dataset.folder, tmp_path / "x.parquet")
+    assert read_metadata(out)["kept_epoch"] == epoch
+
+
+def test_labelled_images_of_another_experiment_are_audited(run: Run, tmp_path: Path) -> None:
+    source = write_images(tmp_path / "new", count=12, seed=5)
+    shutil.rmtree(source / "dead")
+    shallow = write_images(tmp_path / "shallow", count=12, seed=6, dtype=np.uint8)
+    shutil.copytree(shallow / "dead", source / "dead")
+    out = predict(run, source, tmp_path / "new.parquet")
+    (found,) = read_metadata(out)["card"]["confounding"]
+    assert found["column"] == "bit_depth"
+
+
+def test_confounding_of_the_training_dataset_goes_with_foreign_images_only(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    told = make_run(tmp_path / "run", dataset)
+    described = json.loads((told.folder / runs.DATASET).read_text())
+    described["card"]["confounding"] = [{"column": "plate", "sentence": "plate tells the label."}]
+    (told.folder / runs.DATASET).write_text(json.dumps(described))
+    foreign = write_images(tmp_path / "new", count=1, seed=5)
+    own = predict(told.folder, dataset.folder, tmp_path / "own.parquet")
+    other = predict(told.folder, foreign, tmp_path / "other.parquet")
+    assert read_metadata(own)["trained_on_confounding"] == []
+    assert read_metadata(other)["trained_on_confounding"] == described["card"]["confounding"]
+
+
+def test_a_column_of_the_source_is_not_taken_for_the_probability_of_a_class(
+    tmp_path: Path,
+) -> None:
+    named = ConversionSettings(
+        labels="pattern", pattern="{label}/{probability_dead}.png", fractions=(0.5, 0.25, 0.25)
+    )
+    dataset = make_dataset(tmp_path, named)
+    assert "source_probability_dead" in dataset.manifest
+    out = predict(make_run(tmp_path / "run", dataset), dataset.folder, tmp_path / "x.parquet")
+    assert pq.read_schema(out).names.count("probability_dead") == 1
+
+
 def test_images_seen_in_training_are_counted_and_told(
     run: Run, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -233,6 +284,44 @@ def test_intensities_of_another_depth_are_refused_where_they_matter(
 def test_a_source_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not found; give a dataset directory or a folder"):
         predict(run, tmp_path / "nowhere", tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "code.py", "plain"])
+def test_a_table_under_another_kind_of_name_is_refused(
+    run: Run, dataset: Dataset, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=r"expected \.parquet"):
+        predict(run, dataset.folder, tmp_path / name)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_labels_of_new_images_that_the_run_does_not_know_are_told(run: Run, tmp_path: Path) -> None:
+    source = write_images(tmp_path / "new", count=2, seed=5)
+    (source / "dead").rename(source / "dying")
+    told: list[str] = []
+    frame = pd.read_parquet(predict(run, source, tmp_path / "x.parquet", warn=told.append))
+    assert frame["label"].isna().sum() == 2
+    assert told == [
+        "2 images have labels that the run does not know (dying); they count as unlabelled; "
+        "it knows dead, living"
+    ]
+    (source / "living").rename(source / "well")
+    with pytest.warns(UserWarning, match=r"4 images .* \(dying, well\)"):
+        predict(run, source, tmp_path / "x.parquet")
+
+
+def test_bad_images_are_refused_or_left_out_and_counted(run: Run, tmp_path: Path) -> None:
+    source = write_images(tmp_path / "new", count=2, seed=5)
+    (source / "dead" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match="--on-bad-image skip"):
+        predict(run, source, tmp_path / "x.parquet")
+    told: list[str] = []
+    out = predict(run, source, tmp_path / "x.parquet", on_bad_image="skip", warn=told.append)
+    assert len(pd.read_parquet(out)) == 4
+    assert [item["path"] for item in read_metadata(out)["card"]["skipped"]] == ["dead/broken.png"]
+    assert len(told) == 1
+    assert told[0].startswith("left out, as they cannot be used: 1 of the images")
 
 
 def test_an_edited_shard_is_named_and_nothing_is_left(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from deadlib.inputs import spread_over_labels
 from deadlib.interpretation import explain
 from deadlib.interpretation.pictures import as_colours, shown_size
 from deadlib.runs import Run
-from tfrecords_tools import ConversionSettings
+from tfrecords_tools import ConversionSettings, DatasetError
 from tfrecords_tools.dataset import Dataset
 
 
@@ -143,6 +144,36 @@ def test_what_cannot_be_drawn_is_refused(
     with pytest.raises(InputError, match=message):
         explain(run, dataset.folder, tmp_path / "maps", **asked)
     assert not (tmp_path / "maps").exists()
+
+
+def test_a_folder_of_others_is_refused(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"did not write .* give another --out"):
+        explain(run, dataset.folder, tmp_path, count=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_what_an_interrupted_call_left_is_no_folder_of_others(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    explain(run, dataset.folder, tmp_path, count=1)
+    (tmp_path / "maps.csv").unlink()
+    explain(run, dataset.folder, tmp_path, count=1)
+    assert (tmp_path / "maps.csv").is_file()
+
+
+def test_an_edited_shard_is_named_and_nothing_is_drawn(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(dataset.folder, tmp_path / "copy"))
+    shard = copy / dataset.shard_paths("test")[0].name
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(bytes(data))
+    with pytest.raises(DatasetError, match=shard.name):
+        explain(run, copy, tmp_path / "maps", count=1)
+    assert not (tmp_path / "maps").exists()
+    explain(run, copy, tmp_path / "maps", count=1, split="train")
 
 
 def test_examples_are_spread_over_the_labels() -> None:

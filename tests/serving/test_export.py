@@ -17,7 +17,7 @@ from deadlib.errors import ExportError, RunError
 from deadlib.inference import predict
 from deadlib.runs import Run
 from deadlib.serving import export
-from tfrecords_tools import ConversionSettings
+from tfrecords_tools import ConversionSettings, WriteError
 from tfrecords_tools.dataset import Dataset
 
 WITHOUT_DEADLIB = """
@@ -138,3 +138,29 @@ def test_channels_that_no_picture_holds_go_in_as_floats(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run directory"):
         export(tmp_path, tmp_path / "served")
+
+
+def test_a_folder_of_others_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ExportError, match="holds files but no exported version"):
+        export(run, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (tf.errors.ResourceExhaustedError, r"1: cannot be written \(No space left"),
+        (tf.errors.PermissionDeniedError, r"1: cannot be written \(refused\)"),
+    ],
+)
+def test_what_the_disk_refuses_tensorflow_is_one_message(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type, message: str
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise error(None, None, "refused")
+
+    monkeypatch.setattr(tf.saved_model, "save", refuse)
+    with pytest.raises(WriteError, match=message):
+        export(run, tmp_path / "served")
+    assert list((tmp_path / "served").iterdir()) == []

@@ -132,6 +132,14 @@ def test_an_example_without_a_group_stands_alone(toy_dataset: Dataset) -> None:
     assert groups[2] == toy_dataset.manifest["well"][2]
 
 
+def test_wells_of_the_same_name_on_two_plates_are_two_groups(toy_dataset: Dataset) -> None:
+    def two_plates(manifest: pd.DataFrame) -> pd.DataFrame:
+        return manifest.assign(well="B03", plate=[row % 2 for row in range(len(manifest))])
+
+    groups = validation_groups(changed(toy_dataset, two_plates), "well")
+    assert set(groups) == {"0/B03", "1/B03"}
+
+
 def test_classes_are_counted_in_their_order(toy_dataset: Dataset) -> None:
     assert toy_dataset.classes == ["dead", "living"]
     assert class_counts(changed(toy_dataset, without("train", "dead")), "train") == [0, 24]

@@ -164,12 +164,12 @@ def test_overwriting_starts_anew_and_keeps_what_is_no_run(
     run: Run, tmp_path: Path, toy_recipe: RecipeMaker
 ) -> None:
     folder = shutil.copytree(run.folder, tmp_path / "run")
-    (folder / "predictions.parquet").write_text("mine")
+    (folder / "notes.txt").write_text("mine")
     recipe = toy_recipe(training={"epochs": 1, "batch": 24}, seed=1)
     again = train(recipe, folder, overwrite=True)
     assert again.recipe.seed == 1
     assert len(again.history) == 1
-    assert (folder / "predictions.parquet").read_text() == "mine"
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_divergence_is_one_message(tmp_path: Path, toy_recipe: RecipeMaker) -> None:
@@ -178,6 +178,30 @@ def test_divergence_is_one_message(tmp_path: Path, toy_recipe: RecipeMaker) -> N
     )
     with pytest.raises(RecipeError, match="training diverged in epoch"):
         train(recipe, tmp_path / "run")
+
+
+def test_a_mistake_in_the_new_recipe_costs_no_finished_run(
+    tmp_path: Path, toy_recipe: RecipeMaker
+) -> None:
+    found = train(toy_recipe(training={"epochs": 1, "batch": 24}), tmp_path / "run")
+    (found.folder / runs.PREDICTIONS).touch()
+    for mistake in ({"augment": [{"name": "flipp"}]}, {"model": {"weights": "none.keras"}}):
+        with pytest.raises(RecipeError):
+            train(toy_recipe(**mistake), found.folder, overwrite=True)
+        assert Run.open(found.folder).network() is not None
+    train(toy_recipe(training={"epochs": 1, "batch": 24}), found.folder, overwrite=True)
+    assert not (found.folder / runs.PREDICTIONS).exists()
+
+
+def test_a_full_disk_is_one_message(
+    tmp_path: Path, toy_recipe: RecipeMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: str) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, f"{folder}; No space left on device")
+
+    monkeypatch.setattr(tf.summary, "create_file_writer", refuse)
+    with pytest.raises(RunError, match="no space left on the disk; make room"):
+        train(toy_recipe(), tmp_path / "run")
 
 
 def test_patience_ends_training(tmp_path: Path, toy_recipe: RecipeMaker) -> None:

@@ -183,3 +183,14 @@ def test_reading_a_recipe_starts_no_deep_learning_library() -> None:
 def test_patience_and_keeping_the_last_epoch_contradict_each_other() -> None:
     with pytest.raises(RecipeError, match="patience_epochs needs keep: best"):
         parse_recipe({"dataset": "d", "validation": {"keep": "last", "patience_epochs": 3}})
+
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_recipe_of_the_project_is_valid_and_its_steps_are_known(path: Path) -> None:
+    from deadlib.augment import build_augmenter
+
+    recipe = load_recipe(path)
+    build_augmenter(recipe.augment, input=recipe.input, normalise=lambda images: images)

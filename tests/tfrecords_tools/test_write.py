@@ -30,11 +30,13 @@ from tfrecords_tools.plan import Plan
 from tfrecords_tools.write import write_dataset
 
 CONVERT = """
-import pickle, sys
+import pickle, signal, sys
 from pathlib import Path
 from tfrecords_tools.write import write_dataset
 
 if __name__ == "__main__":
+    # A job in the background inherits an ignored SIGINT; one on a terminal does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     plan = pickle.loads(Path(sys.argv[1]).read_bytes())
     write_dataset(plan, sys.argv[2], workers=int(sys.argv[3]))
 """

@@ -4,7 +4,7 @@ tfrecords_tools.errors.ToolsError
 └── DeadlibError
     ├── RecipeError      a recipe that names what does not exist, or does not fit the dataset
     ├── RunError         a run directory that is missing, unfinished or of another shape
-    ├── InputError       images that do not fit the model (channels, size)
+    ├── InputError       images that do not fit the model or the function (channels, size)
     ├── PredictionError  a prediction table that lacks what evaluation needs
     └── ExportError      an exported model that disagrees with the one it came from
 """
@@ -25,7 +25,7 @@ class RunError(DeadlibError):
 
 
 class InputError(DeadlibError):
-    """Images that do not fit the model."""
+    """Images that do not fit the model or the function."""
 
 
 class PredictionError(DeadlibError):

@@ -28,7 +28,7 @@ from deadlib.inputs import (
 )
 from deadlib.outputs import written_whole
 from deadlib.runs import Run
-from tfrecords_tools.dataset import MANIFEST
+from deadlib.views import check_views, dihedral_views, mean_logits
 from tfrecords_tools.errors import DatasetError, ToolsError
 from tfrecords_tools.table import PROBABILITY
 
@@ -42,7 +42,7 @@ class Answers(NamedTuple):
     rows: np.ndarray
     """(B,) int: row numbers in the manifest."""
     logits: np.ndarray
-    """(B, K) float32."""
+    """(B, K) floats."""
     embedding: np.ndarray
     """(B, D) float32."""
 
@@ -54,6 +54,7 @@ def predict(
     *,
     split: str = AUTO,
     batch: int = 64,
+    views: int = 1,
     on_bad_image: str = REFUSE,
     command: str | None = None,
     progress: ProgressCallback | None = None,
@@ -64,6 +65,9 @@ def predict(
     A folder of images is first converted, as the run's own dataset was, into `<out>-dataset/`.
     split: `train`, `validation`, `test`, `all`, or `auto`: `test` of the dataset that the run was
     trained on, everything of any other. Rows stand in the order of the records.
+    views: 1; 4 for the mean answer of the network to the image and its mirror images; 8 for that to
+    its quarter turns as well, for square inputs. Probabilities are averaged, not logits, so that no
+    view counts for more because the network is surer there; so is the embedding.
     on_bad_image: `refuse`, or `skip` images of a folder that cannot be used.
 
     Columns: those of the manifest; `predicted`; `probability_<class>`, float64, one per class in
@@ -80,13 +84,15 @@ def predict(
     out = Path(out)
     _check_name(out)
     converted = out.with_name(f"{out.stem}-dataset")
+    check_views(views, run.recipe.input.size_px)
     given = open_input(
         run, source, converted, on_bad_image=on_bad_image, progress=progress, warn=warn
     )
     rows = given.examples(split).index.to_numpy()
-    manifest = pq.read_table(given.dataset.folder / MANIFEST)
-    metadata = _metadata(given, split, rows, command)
-    answers = _reported(_complete(_answers(given, split, batch), rows, given), len(rows), progress)
+    manifest = pq.read_table(given.dataset.manifest_path)
+    metadata = {**_metadata(given, split, rows, command), "views": views}
+    answers = _complete(_answers(given, split, batch, views), rows, given)
+    answers = _reported(answers, len(rows), progress)
     with written_whole(out) as partial:
         _write(partial, manifest, answers, run.classes, metadata)
     if metadata["seen_in_training"]:
@@ -131,7 +137,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _answers(given: RunInput, split: str, batch: int) -> Iterator[Answers]:
+def _answers(given: RunInput, split: str, batch: int, views: int) -> Iterator[Answers]:
     from deadlib.data.preprocess import preprocess_for
     from deadlib.models import embedding_network
 
@@ -142,8 +148,10 @@ def _answers(given: RunInput, split: str, batch: int) -> Iterator[Answers]:
     for name in given.dataset.splits if chosen == ALL else [chosen]:
         for group in _sound_batches(given, name, batch):
             images = group["image"][..., list(given.channel_positions)]
-            logits, embedding = network.predict_on_batch(np.asarray(preprocess(images)))
-            yield Answers(group["row"], np.asarray(logits), np.asarray(embedding))
+            inputs = np.asarray(preprocess(given.corrected(images, group["row"])))
+            answers = [network.predict_on_batch(view) for view in dihedral_views(inputs, views)]
+            logits, embeddings = zip(*answers, strict=True)
+            yield Answers(group["row"], mean_logits(logits), np.mean(embeddings, axis=0))
 
 
 def _sound_batches(given: RunInput, split: str, batch: int) -> Iterator[dict[str, np.ndarray]]:
@@ -151,10 +159,12 @@ def _sound_batches(given: RunInput, split: str, batch: int) -> Iterator[dict[str
     import tensorflow as tf
 
     from deadlib.data.pipeline import batches
+    from deadlib.data.unit import unit_range
 
     section = given.run.recipe.input
     try:
-        yield from batches(given.dataset, split, section, batch=batch).as_numpy_iterator()
+        for part in batches(given.dataset, split, section, batch=batch).as_numpy_iterator():
+            yield {**part, "image": unit_range(part["image"])}
     except tf.errors.OpError as error:
         given.dataset.verify_checksums()
         raise DatasetError(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deadlib.data.plates import PLATE, Correction, check_plates, correction_for
 from deadlib.errors import InputError
 from deadlib.runs import Run
 from tfrecords_tools import ConversionSettings, Plan, make_plan, open_dataset, write_dataset
@@ -74,6 +76,16 @@ class RunInput:
         image = self.dataset.read_example(row)
         return image[..., list(self.channel_positions)]
 
+    def corrected(self, images: np.ndarray, rows: Any) -> np.ndarray:
+        """Images (B, H, W, C) float32 in unit range, channels in the network's order, of the rows
+        (B,), as the run's recipe wants them: on the scale of the training plates, without shading.
+        """
+        return images if self.correction is None else np.asarray(self.correction(images, rows))
+
+    @cached_property
+    def correction(self) -> Correction | None:
+        return correction_for(self.dataset, self.run.recipe.input, self.run.dataset)
+
 
 def open_input(
     run: Run,
@@ -106,6 +118,7 @@ def open_input(
     _check_labels(run, dataset)
     _check_sizes(run, dataset)
     _check_depth(run, dataset)
+    _check_plates(run, dataset)
     return checked
 
 
@@ -130,13 +143,6 @@ def spread_over_labels(examples: pd.DataFrame, count: int, seed: int) -> pd.Data
     return kept.sort_values("label", kind="stable")
 
 
-def unit_range(image: np.ndarray) -> np.ndarray:
-    """float32 intensities as the records' reader makes them: integers divided by their maximum."""
-    if np.issubdtype(image.dtype, np.integer):
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    return image.astype(np.float32)
-
-
 def python_warning(sentence: str) -> None:
     warnings.warn(sentence, stacklevel=3)
 
@@ -151,6 +157,11 @@ def _plan(
     """Images read as the run's own were; a label that it does not know counts as unknown."""
     settings = ConversionSettings.from_json(run.dataset["settings"]).for_prediction()
     settings = replace(settings, on_bad_image=on_bad_image)
+    section = run.recipe.input
+    if section.normalise not in PLATE:
+        settings = replace(settings, normalise_to=())
+    if not section.illumination:
+        settings = replace(settings, illumination=False)
     if (converted / INFO).is_file():
         _check_made_by_prediction(converted)
     check_out(source, converted, overwrite=True)
@@ -228,7 +239,8 @@ def _check_sizes(run: Run, dataset: Dataset) -> None:
 
 def _check_depth(run: Run, dataset: Dataset) -> None:
     """Where intensities are not relative to the image, 8 bits and 16 bits are different worlds."""
-    if run.recipe.input.normalise in ("per_image", "half_contrast"):
+    section = run.recipe.input
+    if section.equalise or section.normalise in ("per_image", "half_contrast", *PLATE):
         return
     known = set(run.dataset["card"]["dtypes"])
     found = set(dataset.info["dtypes"])
@@ -238,4 +250,19 @@ def _check_depth(run: Run, dataset: Dataset) -> None:
             f"{run.folder} was trained on {', '.join(sorted(known))} and compares intensities "
             f"(input.normalise: {run.recipe.input.normalise}); give images of the same depth, or "
             "a run with input.normalise: per_image"
+        )
+
+
+def _check_plates(run: Run, dataset: Dataset) -> None:
+    """Plates are to be compared by the same wells as in training."""
+    section = run.recipe.input
+    check_plates(dataset, section)
+    expected = run.dataset["settings"].get("normalise_to", [])
+    found = dataset.info["settings"].get("normalise_to", [])
+    if section.normalise in PLATE and sorted(expected) != sorted(found):
+        options = " ".join(f"--normalise-to {condition}" for condition in expected)
+        raise InputError(
+            f"{dataset.folder}: its plates are compared by {' '.join(found) or 'all wells'}, those "
+            f"of the run {run.folder} by {' '.join(expected) or 'all wells'}; convert the images "
+            f"again {f'with {options}' if options else 'without --normalise-to'}"
         )

@@ -16,12 +16,14 @@ Loss = Callable[[Any, Any], Any]
 
 
 def build_loss(section: LossSection, classes: Sequence[str], class_counts: Sequence[int]) -> Loss:
-    """The loss of a recipe: (class_index (B,) int, logits (B, K)) to losses (B,) float32.
+    """The loss of a recipe: (targets (B, K), logits (B, K)) to losses (B,) float32.
 
-    `class_counts` are the training examples of each class. The loss of an example is
+    targets: the share of each class, summing to 1; one-hot where an image is of one class alone.
+    `class_counts` are the training examples of each class. The loss of an example of one class is
     weight of its class x sum over classes of target x (1 - p)^gamma x -log p, with gamma = 0 for
     cross-entropy and targets smoothed by label_smoothing; "focal" is Lin et al. 2017
-    (arXiv:1708.02002) without its alpha, which is class_weights here.
+    (arXiv:1708.02002) without its alpha, which is class_weights here. That of a mixed example is
+    the mean over its classes, by their shares.
 
     Raises RecipeError for weights of classes that do not exist or cannot be balanced.
     """
@@ -29,14 +31,14 @@ def build_loss(section: LossSection, classes: Sequence[str], class_counts: Seque
     gamma = section.focal_gamma if section.name == "focal" else 0.0
     smoothing, count = section.label_smoothing, len(classes)
 
-    def loss(class_index: Any, logits: Any) -> Any:
+    def loss(targets: Any, logits: Any) -> Any:
         log_p = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-        target = (1 - smoothing) * ops.one_hot(class_index, count) + smoothing / count
-        terms = -target * log_p
+        weighted = ops.convert_to_tensor(weights) * ops.cast(targets, "float32")
+        total = ops.sum(weighted, axis=-1, keepdims=True)
+        terms = -((1 - smoothing) * weighted + smoothing / count * total) * log_p
         if gamma:
             terms = terms * ops.power(_complement(log_p), gamma)
-        weight = ops.take(ops.convert_to_tensor(weights), class_index)
-        return weight * ops.sum(terms, axis=-1)
+        return ops.sum(terms, axis=-1)
 
     return loss
 

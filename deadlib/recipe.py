@@ -8,6 +8,7 @@ Reading a recipe imports neither TensorFlow nor Keras.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -15,10 +16,25 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from deadlib.errors import RecipeError
+from deadlib.presets import expanded
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which `on` and `off` are words, as in YAML 1.2, and only true and false are not."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, known) for tag, known in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 class Section(BaseModel):
@@ -36,6 +52,9 @@ ModelName = Literal[
     "densenet121",
     "efficientnetb0",
 ]
+
+
+NormaliseName = Literal["per_image", "half_contrast", "plate", "plate_robust", "dataset", "none"]
 
 
 class ModelSection(Section):
@@ -69,15 +88,51 @@ class InputSection(Section):
         description="resize: the whole image, bilinear with antialiasing; crop: a window of "
         "size_px, random in training, central otherwise",
     )
-    normalise: Literal["per_image", "half_contrast", "dataset", "none"] = Field(
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        "bilinear",
+        description="how geometric augmentations read between pixels; bicubic keeps fine texture "
+        "sharper and takes twice as long",
+    )
+    equalise: bool = Field(
+        False,
+        description="make the histogram of each channel of each whole image even before all else: "
+        "an intensity becomes the share of the pixels that are no brighter, in (0, 1]",
+    )
+    normalise: NormaliseName = Field(
         "per_image",
         description="per_image: zero mean and unit variance of each channel of each image; "
         "half_contrast: as per_image, but half (in logarithm) of the contrast relative to the mean "
         "intensity stays, where contrast itself tells: (x - mean) / sqrt(deviation x mean / 5), "
         "unchanged by exposure, deviation at most 3; "
+        "plate: mean and deviation of the image's plate, per channel; "
+        "plate_robust: median of the plate, and its 1st to 99th percentile for a scale, where "
+        "debris or saturation would move mean and deviation; "
         "dataset: mean and deviation of the training split, per channel; none: intensities in "
         "0-1 (integer types are divided by their largest value)",
     )
+    illumination: bool = Field(
+        False,
+        description="divide images by the shading of their plate; needs a dataset converted with "
+        "--illumination",
+    )
+    cache: Literal["auto", "memory", "disk", "off"] = Field(
+        "auto",
+        description="where training keeps decoded and resized images between epochs: memory; disk: "
+        "a file in cache_folder; off: nowhere, they are read from the shards; auto: memory for a "
+        "split of at most 512 MiB, off for a larger one",
+    )
+    cache_folder: str | None = Field(
+        None, description="for cache: disk; by default the folder cache beside the run directory"
+    )
+
+    @model_validator(mode="after")
+    def _equalised_images_have_forgotten_their_plate(self) -> InputSection:
+        if self.equalise and (self.illumination or self.normalise.startswith("plate")):
+            raise ValueError(
+                "equalise forgets the intensities that normalise: plate and illumination correct; "
+                "leave one of them out"
+            )
+        return self
 
 
 class AugmentStep(Section):
@@ -142,6 +197,11 @@ class TrainingSection(Section):
     jit: Literal["auto", "on", "off"] = Field(
         "auto", description="XLA for the step; auto: on where there is a GPU, off on CPUs"
     )
+    augment_on: Literal["device", "host"] = Field(
+        "device",
+        description="where images are augmented: device, within the step; host, by the processor "
+        "while the device computes the steps before. The images are the same",
+    )
     strategy: Literal["auto", "one", "mirrored"] = Field(
         "auto", description="auto: mirrored where there are two GPUs or more, otherwise one device"
     )
@@ -188,7 +248,11 @@ class Recipe(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="seeds weights, order and augmentation")
     model: ModelSection = Field(default_factory=ModelSection)
     input: InputSection = Field(default_factory=InputSection)
-    augment: tuple[AugmentStep, ...] = Field((), description="augmentations, in this order")
+    augment: Annotated[tuple[AugmentStep, ...], BeforeValidator(expanded)] = Field(
+        (),
+        description="augmentations, in this order; the name of a preset stands for its steps, as "
+        "the whole list or within it",
+    )
     loss: LossSection = Field(default_factory=LossSection)
     optimiser: OptimiserSection = Field(default_factory=OptimiserSection)
     schedule: ScheduleSection = Field(default_factory=ScheduleSection)
@@ -212,7 +276,7 @@ def load_recipe(path: str | Path, overrides: Overrides = ()) -> Recipe:
     except UnicodeDecodeError:
         raise RecipeError(f"{path}: not UTF-8 text; save the recipe as UTF-8") from None
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, _Yaml)
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):
@@ -344,7 +408,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise RecipeError(f"--set {override}: {parent} is not a section")
     try:
-        node[last] = yaml.safe_load(value)
+        node[last] = yaml.load(value, _Yaml)
     except yaml.YAMLError:
         raise RecipeError(f"--set {override}: {value!r} is not valid YAML") from None
 
@@ -365,7 +429,7 @@ def _describe(problem: Any) -> str:
         )
     if problem["type"] == "missing":
         return f"  {where}: missing; every recipe needs it"
-    return f"  {where}: {problem['msg']}; found {problem['input']!r}"
+    return f"  {where}: {problem['msg'].removeprefix('Value error, ')}; found {problem['input']!r}"
 
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 RANKS = [
     {"tfrecords_tools"},
-    {"deadlib._version", "deadlib.errors", "deadlib.outputs"},
-    {"deadlib.recipe", "deadlib.metrics"},
+    {"deadlib._version", "deadlib.errors", "deadlib.outputs", "deadlib.presets"},
+    {"deadlib.recipe", "deadlib.metrics", "deadlib.views"},
     {"deadlib.data", "deadlib.augment", "deadlib.models", "deadlib.losses"},
     {"deadlib.runs"},
     {"deadlib.inputs"},

@@ -21,7 +21,7 @@ ONE_HOT = np.eye(3, dtype=np.float32)[CLASS_INDEX]
 
 def losses(**section: object) -> np.ndarray:
     loss = build_loss(LossSection.model_validate(section), CLASSES, COUNTS)
-    return np.asarray(loss(CLASS_INDEX, LOGITS))
+    return np.asarray(loss(ONE_HOT, LOGITS))
 
 
 def probabilities() -> np.ndarray:
@@ -63,7 +63,7 @@ def test_extreme_logits_have_finite_losses_and_gradients(name: str) -> None:
     logits = tf.constant([[200.0, 0.0, -200.0], [-200.0, 0.0, 200.0]])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        values = loss(tf.constant([0, 0]), logits)
+        values = loss(tf.constant([[1.0, 0, 0]] * 2), logits)
     assert np.isfinite(values).all()
     assert np.isfinite(tape.gradient(values, logits)).all()
 
@@ -71,8 +71,8 @@ def test_extreme_logits_have_finite_losses_and_gradients(name: str) -> None:
 def test_float16_logits_lose_nothing_in_the_loss() -> None:
     loss = build_loss(LossSection(), CLASSES, COUNTS)
     half = LOGITS.astype(np.float16)
-    found = np.asarray(loss(CLASS_INDEX, half))
-    np.testing.assert_array_equal(found, loss(CLASS_INDEX, half.astype(np.float32)))
+    found = np.asarray(loss(ONE_HOT, half))
+    np.testing.assert_array_equal(found, loss(ONE_HOT, half.astype(np.float32)))
 
 
 def test_balanced_weights_are_those_of_sklearn_and_average_to_1_over_examples() -> None:
@@ -106,5 +106,26 @@ def test_balancing_a_class_without_examples_is_refused_by_name() -> None:
 
 def test_the_loss_compiles() -> None:
     loss = build_loss(LossSection(name="focal"), CLASSES, COUNTS)
-    compiled = tf.function(loss, jit_compile=True)(CLASS_INDEX, LOGITS)
-    np.testing.assert_allclose(compiled, loss(CLASS_INDEX, LOGITS), rtol=1e-5, atol=1e-6)
+    compiled = tf.function(loss, jit_compile=True)(ONE_HOT, LOGITS)
+    np.testing.assert_allclose(compiled, loss(ONE_HOT, LOGITS), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_a_mixed_example_has_the_mean_loss_of_its_classes_by_their_shares(name: str) -> None:
+    section = LossSection(
+        name=name, focal_gamma=1.5, label_smoothing=0.1, class_weights={"sick": 3.0, "debris": 0.5}
+    )
+    loss = build_loss(section, CLASSES, COUNTS)
+    shares = RNG.dirichlet(np.ones(3), 40).astype(np.float32)
+    of_each = [np.asarray(loss(np.repeat(np.eye(3)[[k]], 40, axis=0), LOGITS)) for k in range(3)]
+    expected = (shares * np.stack(of_each, axis=1)).sum(axis=1)
+    np.testing.assert_allclose(loss(shares, LOGITS), expected, rtol=1e-5)
+
+
+def test_soft_targets_agree_with_keras() -> None:
+    shares = RNG.dirichlet(np.ones(3), 40).astype(np.float32)
+    expected = keras.losses.categorical_crossentropy(
+        shares, LOGITS, from_logits=True, label_smoothing=0.2
+    )
+    loss = build_loss(LossSection(label_smoothing=0.2), CLASSES, COUNTS)
+    np.testing.assert_allclose(loss(shares, LOGITS), expected, rtol=1e-5)

@@ -194,3 +194,16 @@ def test_every_recipe_of_the_project_is_valid_and_its_steps_are_known(path: Path
 
     recipe = load_recipe(path)
     build_augmenter(recipe.augment, input=recipe.input, normalise=lambda images: images)
+
+
+def test_on_and_off_are_words_and_true_and_false_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("dataset: d\ninput: {cache: off, equalise: true}\ntraining: {jit: on}\n")
+    found = load_recipe(path, ["training.mixed_precision=yes", "input.illumination=false"])
+    assert (found.input.cache, found.training.jit) == ("off", "on")
+    assert found.input.equalise is True
+    assert found.training.mixed_precision is True
+    assert found.input.illumination is False
+    assert load_recipe(path, ["training.jit=off"]).training.jit == "off"
+    path.write_text(recipe_text(found))
+    assert load_recipe(path) == found

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tfrecords_tools.errors import (
+    ClusterError,
     DatasetError,
     ImageError,
     LeakError,
@@ -20,6 +21,8 @@ from tfrecords_tools.errors import (
 )
 
 if TYPE_CHECKING:
+    from tfrecords_tools.append import plan_addition
+    from tfrecords_tools.cluster import DaskCluster
     from tfrecords_tools.conversion import convert
     from tfrecords_tools.dataset import Dataset, open_dataset
     from tfrecords_tools.plan import Plan, make_plan
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from tfrecords_tools.write import write_dataset
 
 __all__ = [
+    "ClusterError",
     "ConversionSettings",
+    "DaskCluster",
     "Dataset",
     "DatasetError",
     "ImageError",
@@ -40,16 +45,19 @@ __all__ = [
     "convert",
     "make_plan",
     "open_dataset",
+    "plan_addition",
     "write_dataset",
 ]
 
 _HOMES = {
     "ConversionSettings": "settings",
+    "DaskCluster": "cluster",
     "Dataset": "dataset",
     "Plan": "plan",
     "convert": "conversion",
     "make_plan": "plan",
     "open_dataset": "dataset",
+    "plan_addition": "append",
     "write_dataset": "write",
 }
 

@@ -9,6 +9,8 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from tfrecords_tools.dataset import Dataset
+from tfrecords_tools.intensity import plate_differences, read_intensity
+from tfrecords_tools.pixels import percentile_name
 from tfrecords_tools.sheet import UNLABELLED, contact_sheet
 from tfrecords_tools.sources import natural_key
 from tfrecords_tools.split import as_text
@@ -18,7 +20,8 @@ __all__ = ["UNLABELLED", "contact_sheet", "data_card"]
 
 # Columns that say which example it is and where it lies, not how it came about.
 _PLACE_COLUMNS = frozenset(
-    {"example_id", "split", "label", "group", "source_id", "source_paths", "image_sha256"}
+    {"example_id", "split", "label", "group", "source_id", "source_paths"}
+    | {"image_sha256", "image_crc32c"}
     | {"top_px", "left_px", "height_px", "width_px", "tile_row", "tile_column"}
     | {*BOX_COLUMNS, "shard", "index"}
 )
@@ -33,8 +36,9 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
     counts: {split: {class: examples}}; columns: {metadata column: values, absent, by_split (values
     in each split), low and high where numeric, by_class ({value: {class: examples}}) where the
     values are few}; example_sizes and image_sizes; intensity: {channel: low, high, dtypes} in the
-    files' units; split (by, fractions, seed, hold_out, groups, proof: sentences); warnings:
-    sentences on what makes figures from this dataset doubtful; skipped: {path, reason}.
+    files' units; plates: [{plate, channel, fitted_on, wells, median, mean, deviation}] in unit
+    range; split (by, fractions, seed, hold_out, groups, proof: sentences); warnings: sentences on
+    what makes figures from this dataset doubtful; skipped: {path, reason}.
     """
     manifest, info = dataset.manifest, dataset.info
     labels = manifest["label"].fillna(UNLABELLED)
@@ -66,11 +70,12 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
         "image_sizes": info["sizes"],
         "dtypes": info["dtypes"],
         "intensity": info["intensity"],
+        "plates": _plates(dataset),
         "split": info["split"],
         "identical_groups": len(info["audit"]["identical_groups"]),
         "conflicting_labels": len(info["audit"]["conflicting_labels"]),
         "confounding": info["audit"]["confounding"],
-        "warnings": info["audit"]["warnings"],
+        "warnings": [*info["audit"]["warnings"], *plate_differences(dataset)],
         "skipped": info["skipped"],
     }
 
@@ -92,6 +97,21 @@ def _column(
             for value in sorted(counts.index, key=natural_key)
         }
     return found
+
+
+def _plates(dataset: Dataset) -> list[dict[str, Any]]:
+    """What each plate and channel was measured to be, once for each split it was fitted on."""
+    if "plate_intensity" not in dataset.info:
+        return []
+    table = read_intensity(dataset).drop_duplicates(["plate", "channel", "fitted_on"])
+    return [
+        {
+            **{name: row[name] for name in ("plate", "channel", "fitted_on", "mean", "deviation")},
+            "median": row[percentile_name(50)],
+            "wells": None if pd.isna(row["wells"]) else int(row["wells"]),
+        }
+        for row in table.to_dict("records")
+    ]
 
 
 def _sizes(manifest: pd.DataFrame) -> list[dict[str, int]]:

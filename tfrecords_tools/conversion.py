@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfrecords_tools.errors import DatasetError, PlanError
+from tfrecords_tools.journal import Journal
 from tfrecords_tools.plan import ProgressCallback, make_plan
+from tfrecords_tools.pool import Workers
 from tfrecords_tools.settings import ConversionSettings
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ def convert(
     out: str | Path,
     settings: ConversionSettings | None = None,
     *,
-    workers: int = 1,
+    workers: Workers = 1,
     overwrite: bool = False,
     command: str | None = None,
     progress: ProgressCallback | None = None,
@@ -28,23 +30,26 @@ def convert(
     With several workers call it below `if __name__ == "__main__":`, as processes are spawned.
     Raises what those two raise, before any planning PlanError where `out` is no place to write to.
     """
+    from tfrecords_tools.shards import PROGRESS_FOLDER
     from tfrecords_tools.write import write_dataset
 
     check_out(Path(source), Path(out), overwrite)
-    plan = make_plan(source, settings, workers=workers, progress=progress)
+    with Journal(Path(out) / PROGRESS_FOLDER, Path(source)) as journal:
+        plan = make_plan(source, settings, workers=workers, journal=journal, progress=progress)
     return write_dataset(
         plan, out, workers=workers, overwrite=overwrite, command=command, progress=progress
     )
 
 
-def check_out(source: Path, out: Path, overwrite: bool) -> None:
+def check_out(source: Path, out: Path, overwrite: bool, append: bool = False) -> None:
     """Refuse an `out` that cannot be written to, before time is spent on planning.
 
     Raises PlanError where it lies inside the source folder or is a file, DatasetError where it
-    holds a dataset that is not to be replaced.
+    holds a dataset that is not to be replaced or added to, or what no conversion put there.
     """
     from tfrecords_tools.dataset import INFO
     from tfrecords_tools.shards import PROGRESS_FOLDER
+    from tfrecords_tools.write import refuse_foreign
 
     if out.resolve().is_relative_to(source.resolve()):
         raise PlanError(
@@ -54,7 +59,9 @@ def check_out(source: Path, out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise PlanError(f"{out}: a file, expected a new or empty folder; give another name")
     finished = (out / INFO).is_file() and not (out / PROGRESS_FOLDER).exists()
-    if finished and not overwrite:
+    if finished and not overwrite and not append:
         raise DatasetError(
-            f"{out}: already holds a dataset; give another folder, or --overwrite to replace it"
+            f"{out}: already holds a dataset; give another folder, --append to add what is new, or "
+            "--overwrite to replace it"
         )
+    refuse_foreign(out)

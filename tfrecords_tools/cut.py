@@ -26,6 +26,10 @@ class Window(NamedTuple):
     tile_column: int | None = None
 
 
+WINDOW = ("top_px", "left_px", "height_px", "width_px")
+"""The manifest's columns of a window."""
+
+
 class Box(NamedTuple):
     """An object's box: 0-based pixel edges, the right and lower ones exclusive."""
 

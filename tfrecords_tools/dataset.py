@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecords_tools.errors import DatasetError
+from tfrecords_tools.manifest import manifest_frame
 from tfrecords_tools.records import decode_example
+from tfrecords_tools.settings import SPLITS
 from tfrecords_tools.shards import PROGRESS_FOLDER, file_hash
+from tfrecords_tools.tfrecord import read_record
 
 INFO = "deadlib.json"
 MANIFEST = "manifest.parquet"
+INTENSITY = "intensity.parquet"
 SCHEMA_VERSION = 1
+SAVED = ".before"
 
 _ANEW = "convert the images again with --overwrite"
-
-# A TFRecord: length (uint64), checksum of it (4 bytes), the record, its checksum (4 bytes).
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,12 @@ class Dataset:
     @cached_property
     def manifest(self) -> pd.DataFrame:
         """One row per example; row number i is the record whose feature `row` is i."""
-        table = pq.read_table(self.folder / MANIFEST)
-        frame: pd.DataFrame = table.to_pandas()
-        for name in table.column_names:
-            column = table[name]
-            if pa.types.is_integer(column.type) and column.null_count:
-                # Without this, whole numbers beside an absent one would become floats.
-                frame[name] = pd.array(column.to_pylist(), dtype="Int64")
-        return frame
+        return manifest_frame(read_document(self.manifest_path))
+
+    @cached_property
+    def manifest_path(self) -> Path:
+        """The manifest that deadlib.json lists: the earlier one in an interrupted addition."""
+        return document_path(self.folder, MANIFEST, self.info["manifest"])
 
     @property
     def name(self) -> str:
@@ -68,7 +67,14 @@ class Dataset:
     @property
     def splits(self) -> list[str]:
         """The splits that hold examples, in the order train, validation, test."""
-        return list(dict.fromkeys(shard["split"] for shard in self.info["shards"]))
+        found = {shard["split"] for shard in self.info["shards"]}
+        return [split for split in SPLITS if split in found]
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Where the images came from, for the rows in order: {folder, examples}, with {prefix}
+        before their names, and {whole} columns, where `tfrecords_tools.write` says so."""
+        return list(self.info.get("sources", []))
 
     @property
     def fingerprint(self) -> str:
@@ -89,9 +95,12 @@ class Dataset:
 
         Raises DatasetError, naming the file, where one was cut or edited after it was written.
         """
-        files = [{"file": MANIFEST, **self.info["manifest"]}, *self.info["shards"]]
-        for done, expected in enumerate(files, start=1):
-            path = self.folder / expected["file"]
+        files = [
+            (document_path(self.folder, name, listed), listed)
+            for name, listed in documents(self.info).items()
+        ]
+        files += [(self.folder / shard["file"], shard) for shard in self.info["shards"]]
+        for done, (path, expected) in enumerate(files, start=1):
             found = file_hash(path)
             if found != expected["sha256"]:
                 raise DatasetError(
@@ -104,11 +113,11 @@ class Dataset:
     def read_example(self, row_number: int) -> np.ndarray:
         """The image of one example, (height, width, channel) in the data type of its file.
 
-        Raises DatasetError where the record is not the example of that manifest row.
+        Raises DatasetError where the record is damaged or not the example of that manifest row.
         """
         shard = self.manifest["shard"].iloc[row_number]
         path = self.folder / str(shard)
-        data = self._record(path, int(self.manifest["index"].iloc[row_number]))
+        data = read_record(path, int(self.manifest["index"].iloc[row_number]))
         image, features = decode_example(data)
         if features["row"] != row_number:
             raise DatasetError(
@@ -116,12 +125,6 @@ class Dataset:
                 f"{row_number}; {_ANEW}"
             )
         return image
-
-    def _record(self, path: Path, index: int) -> bytes:
-        with path.open("rb") as file:
-            for _ in range(index):
-                file.seek(_record_length(file.read(_HEADER_BYTES), path) + _FOOTER_BYTES, 1)
-            return file.read(_record_length(file.read(_HEADER_BYTES), path))
 
 
 def open_dataset(path: str | Path) -> Dataset:
@@ -131,12 +134,14 @@ def open_dataset(path: str | Path) -> Dataset:
     right size; `Dataset.verify_checksums` reads the bytes as well. Raises DatasetError.
     """
     folder = Path(path)
-    info = _read_info(folder)
-    for expected in ({"file": MANIFEST, **info["manifest"]}, *info["shards"]):
-        _check_size(folder / expected["file"], expected["bytes"])
+    info = read_info(folder)
     dataset = Dataset(folder, info)
+    for name, listed in documents(info).items():
+        _check_size(document_path(folder, name, listed), listed["bytes"])
+    for expected in info["shards"]:
+        _check_size(folder / expected["file"], expected["bytes"])
     try:
-        rows = pq.read_metadata(folder / MANIFEST).num_rows
+        rows = pq.read_metadata(dataset.manifest_path).num_rows
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{folder / MANIFEST}: cannot be read ({error}); {_ANEW}") from None
     if rows != info["manifest"]["examples"]:
@@ -147,8 +152,39 @@ def open_dataset(path: str | Path) -> Dataset:
     return dataset
 
 
+def saved_document(folder: Path, name: str) -> Path:
+    """Where an addition keeps the earlier version of a document until deadlib.json is replaced."""
+    return folder / PROGRESS_FOLDER / f"{name}{SAVED}"
+
+
+def documents(info: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The files beside the shards whose size and checksum deadlib.json lists; a dataset of an
+    earlier version has no intensities."""
+    listed = {MANIFEST: info["manifest"], INTENSITY: info.get("plate_intensity")}
+    return {name: facts for name, facts in listed.items() if facts is not None}
+
+
+def document_path(folder: Path, name: str, listed: Mapping[str, Any]) -> Path:
+    """The document that deadlib.json lists: the earlier one in an interrupted addition."""
+    path, saved = folder / name, saved_document(folder, name)
+    try:
+        replaced = saved.is_file() and file_hash(path) != listed["sha256"]
+    except OSError:
+        replaced = True
+    return saved if replaced else path
+
+
+def read_document(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A Parquet file of a dataset. Raises DatasetError where it is missing or damaged."""
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DatasetError(f"{path}: cannot be read ({reason}); copy it back, or {_ANEW}") from None
+
+
 def _check_classes(dataset: Dataset) -> None:
-    found = pq.read_table(dataset.folder / MANIFEST, columns=["label"])["label"].unique()
+    found = read_document(dataset.manifest_path, columns=["label"])["label"].unique()
     unknown = sorted(set(found.drop_null().to_pylist()) - set(dataset.classes))
     if unknown:
         raise DatasetError(
@@ -157,7 +193,8 @@ def _check_classes(dataset: Dataset) -> None:
         )
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
+def read_info(folder: Path) -> dict[str, Any]:
+    """deadlib.json as a dict. Raises DatasetError where there is none, or it cannot be read."""
     path = folder / INFO
     if not path.is_file():
         if (folder / PROGRESS_FOLDER).is_dir():
@@ -191,9 +228,3 @@ def _check_size(path: Path, expected_bytes: int) -> None:
             f"{path}: cut or edited: {found} bytes, {INFO} says {expected_bytes}; copy it again, "
             f"or {_ANEW}"
         )
-
-
-def _record_length(header: bytes, path: Path) -> int:
-    if len(header) < _HEADER_BYTES:
-        raise DatasetError(f"{path}: ends before the record that {MANIFEST} lists; {_ANEW}")
-    return int(struct.unpack("<Q", header[:8])[0])

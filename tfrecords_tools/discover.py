@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tfrecords_tools.errors import SourceError
-from tfrecords_tools.labels import check_labels, image_row, join_table, read_labels
+from tfrecords_tools.exports import Exports, find_exports
+from tfrecords_tools.labels import (
+    check_labels,
+    image_row,
+    join_by_keys,
+    join_table,
+    read_labels,
+)
+from tfrecords_tools.listing import Progress, expanded, with_channels
+from tfrecords_tools.locator import Locator
 from tfrecords_tools.pattern import CHANNEL, CHANNEL_PLACE, name_pattern
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import (
@@ -18,6 +27,7 @@ from tfrecords_tools.sources import (
     find_images,
     natural_key,
 )
+from tfrecords_tools.split import PLACES
 from tfrecords_tools.table import BOX_COLUMNS, ROW_NUMBER, typed
 
 if TYPE_CHECKING:
@@ -45,9 +55,14 @@ _FOLDERS_SHOWN = 5
 
 
 def discover(
-    source: Path, settings: ConversionSettings, classes: Sequence[str] | None = None
+    source: Path,
+    settings: ConversionSettings,
+    classes: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> Sources:
     """Read the source folder as the settings say. `classes`: the only labels there can be.
+
+    Files that hold many images are listed, without reading pixels.
 
     Raises SourceError where nothing can be read: no folder, no image, no table, no such column.
     What is wrong with single files or rows is collected in `problems`.
@@ -56,17 +71,45 @@ def discover(
     notes: list[str] = []
     files = find_images(source)
     table = read_labels(source, settings, files) if settings.table is not None else None
-    if table is not None:
+    by_path = table is not None and "path" in table
+    if table is not None and by_path:
         files = _in_named_folders(files, table, settings, notes)
-    if table is not None and table["path"].str.contains(CHANNEL_PLACE, regex=False, na=False).any():
+    if table is not None and by_path and _has_channel_place(table):
         images = _images_of_table(table, files, settings, problems)
+        images = expanded(source, images, settings, problems, progress)
     else:
-        images = _images_of_names(files, settings, problems, notes)
+        exports = Exports()
+        if settings.pattern is None or settings.layout != "auto":
+            exports = find_exports(source, files, settings, problems, notes)
+        alone = [path for path in files if path not in exports.files]
+        images = _images_of_names(alone, settings, problems, notes) | exports.stacks
+        images = expanded(source, images, settings, problems, progress) | exports.images
+    images, channels = with_channels(images, settings, problems, notes)
     rows = [image_row(source_id, image, settings) for source_id, image in images.items()]
-    if table is not None:
+    if table is not None and by_path:
         rows = join_table(rows, table, files, settings, problems, notes)
-    rows = check_labels(rows, settings, classes, problems, notes)
-    return Sources(*_as_frame(rows, settings), problems, notes)
+    elif table is not None:
+        rows = join_by_keys(rows, table, settings, problems, notes)
+    rows = _with_positions(check_labels(rows, settings, classes, problems, notes), images)
+    return Sources(*_as_frame(rows, settings), problems, notes, channels)
+
+
+def _has_channel_place(table: pd.DataFrame) -> bool:
+    return bool(table["path"].str.contains(CHANNEL_PLACE, regex=False, na=False).any())
+
+
+def _with_positions(rows: Sequence[Row], images: Mapping[str, SourceImage]) -> list[Row]:
+    """Where images are frames of one file and nothing says where they were taken, the file does.
+
+    Otherwise the frames of a time lapse would count as images that know nothing of each other.
+    """
+    there = {name for row in rows for name in row}
+    placed = any(there.issuperset(place) for place in PLACES)
+    if placed or not any(images[row["source_id"]].position for row in rows):
+        return list(rows)
+    return [
+        row | {"position": images[row["source_id"]].position or row["source_id"]} for row in rows
+    ]
 
 
 def _in_named_folders(
@@ -74,7 +117,7 @@ def _in_named_folders(
 ) -> list[str]:
     """The files in folders that the table names an image of; masks and the like lie elsewhere."""
     named = {
-        PurePosixPath(path.replace(CHANNEL_PLACE, channel)).parent
+        PurePosixPath(Locator.parse(path.replace(CHANNEL_PLACE, channel)).files[0]).parent
         for path in table["path"].dropna()
         for channel in settings.channels or ("",)
     }
@@ -144,7 +187,7 @@ def _images_of_names(
         return {
             key: SourceImage(tuple(found.values()), parts[key]) for key, found in members.items()
         }
-    return _complete(members, parts, settings.channels, problems)
+    return _complete(members, parts, settings.channels, problems, ignored)
 
 
 def _complete(
@@ -152,8 +195,19 @@ def _complete(
     parts: Mapping[str, Mapping[str, str]],
     channels: Sequence[str],
     problems: list[Problem],
+    ignored: Iterable[str] = (),
 ) -> dict[str, SourceImage]:
-    """The images that have a file for every channel, in the order of `channels`."""
+    """The images that have a file for every channel, in the order of `channels`.
+
+    ignored: channels that files have beside these. Raises SourceError for one that none has.
+    """
+    known = {name for found in members.values() for name in found}
+    nowhere = [name for name in channels if name not in known]
+    if nowhere and known.union(ignored):
+        names = ", ".join(sorted(known.union(ignored), key=natural_key))
+        raise SourceError(
+            f"--channels names {', '.join(nowhere)}, but no file has it; file names have {names}"
+        )
     images = {}
     for source_id, found in members.items():
         missing = [name for name in channels if name not in found]

@@ -2,11 +2,13 @@
 
 ToolsError              something that the user can mend; the message says where, what was
 ├── SourceError         found, what was expected and what to do
-│   └── ImageError      one image that cannot be used
+│   ├── ImageError      one image that cannot be used
+│   └── ChangedImageError   one that is not what it was when it was planned
 ├── PlanError           the source can be read, but the request does not fit it
 │   └── LeakError       a group or an identical image would stand in two splits
 ├── DatasetError        a dataset directory that is missing, unfinished, cut or edited
-└── WriteError          the disk refused: full, read-only, vanished
+├── WriteError          the disk refused: full, read-only, vanished
+└── ClusterError        a Dask cluster that is not there, is lost, or sees other files
 """
 
 
@@ -20,6 +22,10 @@ class SourceError(ToolsError):
 
 class ImageError(SourceError):
     """One image that cannot be used: truncated, empty, mislabelled, of the wrong size or depth."""
+
+
+class ChangedImageError(SourceError):
+    """One image whose pixels are not those that were planned. The message says not what to do."""
 
 
 class PlanError(ToolsError):
@@ -36,3 +42,7 @@ class DatasetError(ToolsError):
 
 class WriteError(ToolsError):
     """The disk refused: full, read-only or vanished."""
+
+
+class ClusterError(ToolsError):
+    """A Dask cluster that does not answer, is lost, or whose workers see other files."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tfrecords_tools.errors import ImageError, PlanError
 from tfrecords_tools.images import ImageFacts, examine
-from tfrecords_tools.pool import run_tasks
+from tfrecords_tools.journal import Journal
+from tfrecords_tools.pool import Workers, run_tasks
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import Problem
 
-# Starting processes takes longer than looking at so few images.
+# Starting processes takes longer than looking at so few images, and so does looking up notes.
 _IMAGES_WORTH_A_POOL = 200
 _IMAGES_PER_TASK = 16
 _NEARLY_ALL = 0.9
@@ -30,31 +31,58 @@ def examine_images(
     source: Path,
     images: Mapping[str, tuple[str, ...]],
     *,
-    workers: int = 1,
+    workers: Workers = 1,
+    journal: Journal | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[dict[str, ImageFacts], list[Problem]]:
-    """Facts by source id, and a problem for each image that cannot be read."""
+    """Facts by source id, and a problem for each image that cannot be read.
+
+    Few images are looked at here and now; of many, the facts are kept in the journal and those
+    that it knows are taken from there. Problems are never kept.
+    """
     found: dict[str, ImageFacts | str] = {}
 
     def collect(results: list[tuple[str, ImageFacts | str]]) -> None:
         found.update(results)
-        if progress is not None:
+        if journal is not None:
+            journal.note([(images[key], f) for key, f in results if isinstance(f, ImageFacts)])
+        if progress is not None and len(found) < len(images):
             progress("looking at images", len(found), len(images))
 
-    items = list(images.items())
-    tasks = (
-        _Task(source, tuple(items[start : start + _IMAGES_PER_TASK]))
-        for start in range(0, len(items), _IMAGES_PER_TASK)
-    )
-    run_tasks(
-        _examine_task,
-        tasks,
-        workers=workers if len(items) >= _IMAGES_WORTH_A_POOL else 1,
-        finished=collect,
-    )
+    if len(images) < _IMAGES_WORTH_A_POOL:
+        workers, journal = 1, None
+    tasks = _tasks(source.absolute(), images, journal, found)
+    run_tasks(_examine_task, tasks, workers=workers, finished=collect)
+    if progress is not None:
+        progress("looking at images", len(found), len(images))
     facts = {key: found[key] for key in images}
     problems = [Problem(key, fact) for key, fact in facts.items() if isinstance(fact, str)]
     return {key: fact for key, fact in facts.items() if isinstance(fact, ImageFacts)}, problems
+
+
+def _tasks(
+    source: Path,
+    images: Mapping[str, tuple[str, ...]],
+    journal: Journal | None,
+    found: dict[str, ImageFacts | str],
+) -> Iterator[_Task]:
+    """Tasks for the images that are not in the journal yet; what it knows goes to `found`."""
+    waiting: list[tuple[str, tuple[str, ...]]] = []
+    items = list(images.items())
+    for place, (key, paths) in enumerate(journal.in_order(items) if journal else items):
+        if journal is not None:
+            if place % _IMAGES_PER_TASK == 0:
+                journal.read_news()
+            known = journal.recall(paths)
+            if known is not None:
+                found[key] = known
+                continue
+        waiting.append((key, paths))
+        if len(waiting) == _IMAGES_PER_TASK:
+            yield _Task(source, tuple(waiting))
+            waiting = []
+    if waiting:
+        yield _Task(source, tuple(waiting))
 
 
 def channel_names(settings: ConversionSettings, facts: Mapping[str, ImageFacts]) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfrecords_tools import split
-from tfrecords_tools.cut import Box, Window, box_window, image_windows
+from tfrecords_tools.cut import WINDOW, Box, Window, box_window, image_windows
 from tfrecords_tools.images import ImageFacts
 from tfrecords_tools.settings import SPLITS, ConversionSettings
 from tfrecords_tools.sources import Problem, Sources
@@ -17,8 +18,9 @@ from tfrecords_tools.table import BOX_COLUMNS, ROW_NUMBER
 if TYPE_CHECKING:
     import pandas as pd
 
-WINDOW = ("top_px", "left_px", "height_px", "width_px")
 TILE = ("tile_row", "tile_column")
+NO_SHARDS: Mapping[str, int] = {}
+_SHARD_NAME = re.compile(r".+-(\w+)\.tfrecord-(\d{5,})")
 
 
 def cut_examples(
@@ -45,6 +47,7 @@ def cut_examples(
     for name in own:
         columns[name] = np.array([getattr(window, name) for window in flat], dtype=np.int64)
     columns["image_sha256"] = [facts[key].sha256 for key in cut["source_id"]]
+    columns["image_crc32c"] = np.array([facts[key].crc32c for key in cut["source_id"]], np.int64)
     boxes = BOX_COLUMNS if settings.labels == "boxes" else ()
     for name in (*sources.metadata, *boxes):
         columns.setdefault(name, cut[name])
@@ -63,17 +66,33 @@ def ordered(examples: pd.DataFrame, seed: int) -> pd.DataFrame:
     return examples.iloc[order].reset_index(drop=True)
 
 
-def sharded(examples: pd.DataFrame, name: str, per_shard: int) -> pd.DataFrame:
-    """The examples with the file that each goes to and its place there; shards of like length."""
+def sharded(
+    examples: pd.DataFrame, name: str, per_shard: int, first: Mapping[str, int] = NO_SHARDS
+) -> pd.DataFrame:
+    """The examples with the file that each goes to and its place there; shards of like length.
+
+    The shards of each split count up from `first`.
+    """
     shards: list[str] = []
     places: list[int] = []
     for part in SPLITS:
         count = int((examples["split"] == part).sum())
         number = -(-count // per_shard)
         for place, rows in enumerate(np.array_split(np.arange(count), number) if number else []):
-            shards += [f"{name}-{part}.tfrecord-{place:05}-of-{number:05}"] * len(rows)
+            shards += [shard_name(name, part, first.get(part, 0) + place)] * len(rows)
             places += range(len(rows))
     return examples.assign(shard=shards, index=places)
+
+
+def shard_name(name: str, part: str, number: int) -> str:
+    """The file of a split's shard: a number that stays, however many shards come later."""
+    return f"{name}-{part}.tfrecord-{number:05}"
+
+
+def shard_place(file: str) -> tuple[str, int] | None:
+    """The split and number of a shard's file name; None where the name is not that of a shard."""
+    match = _SHARD_NAME.fullmatch(file)
+    return (match[1], int(match[2])) if match else None
 
 
 def _image_windows(

@@ -1,24 +1,28 @@
 """Image files as arrays: what the microscope wrote, or one clear reason why not.
 
 An image is a (height, width, channel) array of uint8, uint16 or float32, with the intensities of
-the file. PNG, JPEG and BMP are read with pillow, TIFF with tifffile.
+the file. PNG, JPEG and BMP are read with pillow, TIFF with tifffile; files that hold many images
+as `container` says.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import google_crc32c
 import imagecodecs
 import numpy as np
-import tifffile
 from PIL import Image
 
+from tfrecords_tools.container import VENDOR_SUFFIXES, ZARR_SUFFIX, containers
 from tfrecords_tools.errors import ImageError
+from tfrecords_tools.locator import Locator
+from tfrecords_tools.planes import one_image
+from tfrecords_tools.tiff import damaged, read_tiff
 
 _FORMAT_OF_SUFFIX = {
     ".png": "PNG",
@@ -27,8 +31,9 @@ _FORMAT_OF_SUFFIX = {
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    ".stk": "TIFF",
 }
-IMAGE_SUFFIXES = tuple(_FORMAT_OF_SUFFIX)
+IMAGE_SUFFIXES = (*_FORMAT_OF_SUFFIX, *VENDOR_SUFFIXES, ZARR_SUFFIX)
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -45,16 +50,13 @@ _SIGNATURES = (
     (b"RIFF", "RIFF (WebP)"),
 )
 
-# With no handler at all, tifffile's remarks on damaged files would reach the terminal.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
 
 @dataclass(frozen=True)
 class ImageFacts:
     """What is known of an image once it has been decoded.
 
     `low` and `high` are the smallest and largest intensity of each channel, in the file's units;
-    `sha256` is `pixel_hash` of the image.
+    `sha256` is `pixel_hash` of the image, `crc32c` its `pixel_checksum`.
     """
 
     height_px: int
@@ -62,54 +64,64 @@ class ImageFacts:
     channels: int
     dtype: str
     sha256: str
+    crc32c: int
     low: tuple[float, ...]
     high: tuple[float, ...]
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read one image file as (height, width, channel) uint8, uint16 or float32.
+def read_image(locator: str | Path) -> np.ndarray:
+    """Read one image as (height, width, channel) uint8, uint16 or float32.
+
+    locator: a file, or one image of a file that holds several (`locator.Locator`).
 
     Palettes are expanded, an alpha channel that is opaque everywhere is dropped, 1-bit images
-    become 0 and 255. Of a TIFF the first image is read; its colour map (a display choice in
-    microscopy) is not applied.
+    become 0 and 255. A TIFF's colour map (a display choice in microscopy) is not applied.
 
     Raises ImageError, naming the file, where it is missing, empty, cut, not what its suffix says,
-    a stack, transparent, of another depth, or holds values that are not finite.
+    a stack of which nothing is chosen, transparent, of another depth, or holds values that are
+    not finite.
     """
-    path = Path(path)
-    _check_signature(path)
-    if _FORMAT_OF_SUFFIX[path.suffix.lower()] == "TIFF":
-        image = _read_tiff(path)
+    place = Locator.parse(str(locator))
+    path = Path(place.files[0])
+    if len(place.files) > 1:
+        image = _read_planes(place)
+    elif place.is_whole_file and path.suffix.lower() not in (*VENDOR_SUFFIXES, ZARR_SUFFIX):
+        image = _read_file(path)
     else:
-        image = _read_with_pillow(path)
+        image = _read_chosen(path, place)
     if image.size == 0:
         raise ImageError(f"{path}: the image has no pixels (shape {image.shape})")
     return np.ascontiguousarray(_checked_values(path, image))
 
 
-def read_stack(paths: Sequence[str | Path]) -> np.ndarray:
-    """Read one image file, or join single-channel files in this order as (height, width, channel).
+def read_stack(locators: Sequence[str | Path]) -> np.ndarray:
+    """Read one image, or join single-channel images in this order as (height, width, channel).
 
-    Raises ImageError where a file cannot be read, or where the files to join differ in size or
-    depth or hold several channels themselves.
+    8-bit channels beside 16-bit ones are widened (x 257), so that the full range stays the full
+    range and reading the records gives the same values as for the channel alone.
+
+    Raises ImageError where a file cannot be read, or where the channels to join differ in size or
+    kind or hold several channels themselves.
     """
-    if not paths:
+    if not locators:
         raise ImageError("no image files given; expected one, or one per channel")
-    first = read_image(paths[0])
-    if len(paths) == 1:
+    first = read_image(locators[0])
+    if len(locators) == 1:
         return first
     planes = [first]
-    planes.extend(read_image(path) for path in paths[1:])
-    for path, plane in zip(paths, planes, strict=True):
+    planes.extend(read_image(locator) for locator in locators[1:])
+    if {plane.dtype.name for plane in planes} == {"uint8", "uint16"}:
+        planes = [_widened(plane) for plane in planes]
+    for locator, plane in zip(locators, planes, strict=True):
         if plane.shape[2] != 1:
             raise ImageError(
-                f"{path}: holds {plane.shape[2]} channels, expected 1, as it is joined with "
-                f"{len(paths) - 1} other channel files; convert it to grey or give it alone"
+                f"{locator}: holds {plane.shape[2]} channels, expected 1, as it is joined with "
+                f"{len(locators) - 1} other channel files; convert it to grey or give it alone"
             )
-        if plane.shape != first.shape or plane.dtype != first.dtype:
+        if plane.shape != planes[0].shape or plane.dtype != planes[0].dtype:
             raise ImageError(
-                f"{path}: {_in_words(plane)}, but {paths[0]}, another channel of the same image, "
-                f"is {_in_words(first)}; export both channels alike"
+                f"{locator}: {_in_words(plane)}, but {locators[0]}, another channel of the same "
+                f"image, is {_in_words(planes[0])}; export both channels alike"
             )
     return np.concatenate(planes, axis=2)
 
@@ -121,12 +133,19 @@ def pixel_hash(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def examine(paths: Sequence[str | Path]) -> ImageFacts:
-    """Decode an image (or channel files, as `read_stack`) fully and say what it is.
+def pixel_checksum(image: np.ndarray) -> int:
+    """CRC32C of the same bytes: enough to notice that an image has changed, ten times as fast."""
+    start = google_crc32c.value(f"{image.dtype.name}{image.shape}".encode())
+    pixels = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("<"))
+    return int(google_crc32c.extend(start, pixels))
+
+
+def examine(locators: Sequence[str | Path]) -> ImageFacts:
+    """Decode an image (or its channels, as `read_stack`) fully and say what it is.
 
     Raises ImageError as `read_stack` does.
     """
-    image = read_stack(paths)
+    image = read_stack(locators)
     height, width, channels = image.shape
     return ImageFacts(
         height_px=height,
@@ -134,9 +153,75 @@ def examine(paths: Sequence[str | Path]) -> ImageFacts:
         channels=channels,
         dtype=image.dtype.name,
         sha256=pixel_hash(image),
+        crc32c=pixel_checksum(image),
         low=tuple(float(value) for value in image.min(axis=(0, 1))),
         high=tuple(float(value) for value in image.max(axis=(0, 1))),
     )
+
+
+def _read_file(path: Path) -> np.ndarray:
+    """A file that is one image."""
+    _check_signature(path)
+    if _FORMAT_OF_SUFFIX[path.suffix.lower()] != "TIFF":
+        return _read_with_pillow(path)
+    image, alpha = read_tiff(path)
+    return _without_alpha(path, image) if alpha else image
+
+
+def _read_chosen(path: Path, place: Locator) -> np.ndarray:
+    """One image of a file that holds several, its planes made one."""
+    if path.suffix.lower() in _FORMAT_OF_SUFFIX:
+        _check_signature(path)
+    container = containers.open(path)
+    number = place.scene or 0
+    if number >= len(container.scenes):
+        raise ImageError(f"{path}: has {len(container.scenes)} scenes, none of number {number}")
+    scene = container.scenes[number]
+    time = place.time or 0
+    # Where the file does not name its axis of pages, the choice made of them does.
+    frames, planes, channels = scene.frames, scene.planes, scene.channels
+    if place.time is not None and frames == 1:
+        frames = scene.pages
+    elif place.z is not None and planes == 1:
+        planes = scene.pages
+    elif place.channels is not None and channels == 1:
+        channels = scene.pages
+    chosen = tuple(range(channels)) if place.channels is None else place.channels
+    if time >= frames or max(chosen) >= channels:
+        raise ImageError(
+            f"{path}: has {frames} frames of {channels} channels, none of {place}; was the file "
+            "replaced?"
+        )
+    if frames > 1 and place.time is None:
+        raise ImageError(f"{path}: a stack of {frames} frames, of which none is chosen")
+
+    def channel_image(channel: int) -> np.ndarray:
+        return one_image(lambda z: container.plane(number, time, channel, z), planes, place.z)
+
+    try:
+        return np.stack([channel_image(channel) for channel in chosen], axis=2)
+    except ValueError as error:
+        raise ImageError(f"{path}: {error}; choose with --z") from None
+
+
+def _read_planes(place: Locator) -> np.ndarray:
+    """Planes in files of their own, made one image."""
+
+    def plane(number: int) -> np.ndarray:
+        image = _read_file(Path(place.files[number]))
+        if number and image.shape != shape:
+            raise ImageError(
+                f"{place.files[number]}: {_in_words(image)}, but {place.files[0]}, another plane "
+                f"of the same image, is {shape[0]} x {shape[1]} px; export them alike"
+            )
+        return image
+
+    shape = plane(0).shape
+    return one_image(plane, len(place.files), place.z)
+
+
+def _widened(image: np.ndarray) -> np.ndarray:
+    return image if image.dtype == np.uint16 else image.astype(np.uint16) * np.uint16(257)
 
 
 def _check_signature(path: Path) -> None:
@@ -183,7 +268,7 @@ def _read_with_pillow(path: Path) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: too large for this format ({error}); save it as TIFF") from None
     except Exception as error:  # decoders raise anything on damaged files
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
 def _pillow_pixels(path: Path, image: Image.Image) -> np.ndarray:
@@ -217,80 +302,6 @@ def _expanded_palette(image: Image.Image) -> Image.Image:
 def _png_depth(path: Path) -> int:
     with path.open("rb") as file:
         return file.read(25)[24]
-
-
-def _read_tiff(path: Path) -> np.ndarray:
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            _check_single(path, file)
-            _check_complete(path, series)
-            pixels, axes = series.asarray(), series.axes
-            page = series.keyframe
-            photometric, depth = page.photometric, page.bitspersample
-    except ImageError:
-        raise
-    except Exception as error:  # decoders raise anything on damaged files
-        raise _damaged(path, error) from None
-    image = _channels_last(path, pixels, axes)
-    if image.dtype == bool:
-        image = image.astype(np.uint8) * 255
-        depth = 8
-    if photometric == tifffile.PHOTOMETRIC.MINISWHITE and image.dtype.kind == "u":
-        image = image.dtype.type(2**depth - 1) - image
-    alpha = tuple(page.extrasamples) in ((1,), (2,))  # associated, unassociated; 0: any channel
-    return _without_alpha(path, image) if alpha and image.dtype.kind == "u" else image
-
-
-def _check_single(path: Path, file: tifffile.TiffFile) -> None:
-    """Refuse a file with several images; reduced copies and stubs beside the first do not count.
-
-    Phase microscopes have been seen to append an empty page of 1 x 1 pixel.
-    """
-    others = [
-        series
-        for series in file.series[1:]
-        if not series.keyframe.is_reduced and series.keyframe.shape[:2] != (1, 1)
-    ]
-    if others:
-        sizes = ", ".join(str(series.shape) for series in [file.series[0], *others])
-        raise ImageError(
-            f"{path}: holds {1 + len(others)} images of shapes {sizes}; save one file per image"
-        )
-
-
-def _check_complete(path: Path, series: tifffile.TiffPageSeries) -> None:
-    """Refuse a file that ends before its last pixel: some codecs would fill the rest in."""
-    size = path.stat().st_size
-    for page in series.pages:
-        if page is None or not all(page.databytecounts):
-            raise ImageError(f"{path}: part of the image was never written; export it again")
-        end = max(
-            offset + count
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-        )
-        if end > size:
-            raise ImageError(
-                f"{path}: cut: {size} bytes, expected at least {end}; copy it again from the "
-                "microscope"
-            )
-
-
-def _channels_last(path: Path, pixels: np.ndarray, axes: str) -> np.ndarray:
-    """Order axes as (Y, X, channel). Lengths of 1 are dropped; Z and T may not be longer."""
-    kept = [(axis, length) for axis, length in zip(axes, pixels.shape, strict=True)]
-    long = "".join(axis for axis, length in kept if length > 1 or axis in "YX")
-    pixels = pixels.reshape([length for axis, length in kept if length > 1 or axis in "YX"])
-    if long == "YX":
-        return pixels[..., None]
-    if long in ("YXS", "YXC"):
-        return pixels
-    if long in ("SYX", "CYX"):
-        return np.moveaxis(pixels, 0, -1)
-    raise ImageError(
-        f"{path}: a stack of shape {pixels.shape} (axes {long}), expected one image (YX, YXS or "
-        "CYX); save one file per plane, or name the channel axis C in the TIFF's metadata"
-    )
 
 
 def _with_channel_axis(pixels: np.ndarray) -> np.ndarray:
@@ -329,11 +340,3 @@ def _checked_values(path: Path, image: np.ndarray) -> np.ndarray:
 
 def _in_words(image: np.ndarray) -> str:
     return f"{image.shape[0]} x {image.shape[1]} px {image.dtype.name}"
-
-
-def _damaged(path: Path, error: Exception) -> ImageError:
-    reason = str(error).strip() or type(error).__name__
-    return ImageError(
-        f"{path}: damaged or cut ({reason}), expected a whole image; copy it again from the "
-        "microscope"
-    )

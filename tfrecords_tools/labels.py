@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfrecords_tools.container import row_letters
 from tfrecords_tools.errors import SourceError
+from tfrecords_tools.locator import Locator
 from tfrecords_tools.pattern import CHANNEL_PLACE
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import Problem, Row, SourceImage, natural_key
@@ -16,6 +20,9 @@ from tfrecords_tools.table import BOX_COLUMNS, ROW_NUMBER, check_columns, metada
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_WELL = re.compile(r"([A-Za-z]{1,2})0*([0-9]+)")
+_CLOCK = re.compile(r"(\d+)d(\d+)h(\d+)m")
 
 
 def located_table(source: Path, settings: ConversionSettings) -> ConversionSettings:
@@ -45,11 +52,18 @@ def located_table(source: Path, settings: ConversionSettings) -> ConversionSetti
 
 
 def read_labels(source: Path, settings: ConversionSettings, files: Sequence[str]) -> pd.DataFrame:
-    """The table with the columns path (below the source), label, row_number, and metadata."""
+    """The table with the columns path (below the source), label, row_number, and metadata.
+
+    A table without paths, a plate layout, is joined by the columns that it shares with the images.
+    """
     origin = source / str(settings.table)
     frame = read_table(origin)
     labelled = settings.labels in ("table", "boxes")
-    check_columns(frame, [settings.path_column], origin, "name the column of paths (--path-column)")
+    by_keys = settings.path_column not in frame and settings.labels != "boxes"
+    by_keys = by_keys and settings.path_column == ConversionSettings.path_column
+    if not by_keys:
+        hint = "name the column of paths (--path-column)"
+        check_columns(frame, [settings.path_column], origin, hint)
     if labelled and settings.labels_required:
         check_columns(frame, [settings.label_column], origin, "name the column (--label-column)")
         if frame[settings.label_column].isna().all():
@@ -65,7 +79,8 @@ def read_labels(source: Path, settings: ConversionSettings, files: Sequence[str]
     renamed = renamed.rename(columns=own)
     # Row numbers as a spreadsheet shows them: the header is row 1.
     renamed.insert(0, ROW_NUMBER, range(2, len(renamed) + 2))
-    renamed["path"] = _below_source(renamed["path"], source, origin, set(files), settings)
+    if not by_keys:
+        renamed["path"] = _below_source(renamed["path"], source, origin, set(files), settings)
     return renamed
 
 
@@ -86,7 +101,7 @@ def _below_source(
 
     def known(candidate: pd.Series) -> bool:
         return any(
-            text.replace(CHANNEL_PLACE, channel) in files
+            Locator.parse(text.replace(CHANNEL_PLACE, channel)).files[0] in files
             for text in candidate.dropna()
             for channel in settings.channels or ("",)
         )
@@ -108,10 +123,23 @@ def image_row(source_id: str, image: SourceImage, settings: ConversionSettings) 
     label = None
     if settings.labels == "pattern":
         label = named
-    elif settings.labels == "folder" and "/" in image.paths[0]:
-        label = image.paths[0].split("/", 1)[0]
+    elif settings.labels == "folder":
+        # An export's own folders (one per time point) are no classes: its images say where it lies.
+        place = image.paths[0] if CHANNEL_PLACE in source_id else source_id
+        label = place.split("/", 1)[0] if "/" in place else None
+    if "time_hours" in parts:
+        parts["time_hours"] = _in_hours(parts["time_hours"])
     row: Row = {"source_id": source_id, "source_paths": image.paths, "label": label}
     return row | {metadata_name(name): value for name, value in parts.items()}
+
+
+def _in_hours(text: str) -> str:
+    """A time as live-cell microscopes write it in file names, 01d02h30m, in hours."""
+    match = _CLOCK.fullmatch(text)
+    if match is None:
+        return text
+    days, hours, minutes = (int(part) for part in match.groups())
+    return f"{24 * days + hours + minutes / 60:.6g}"
 
 
 def join_table(
@@ -124,21 +152,30 @@ def join_table(
 ) -> list[Row]:
     """Images with their row of the table, or with boxes one row per box.
 
-    A row may name the image, or one of its channel files. What does not match in either direction
-    goes to `problems`.
+    A row may name the image, a channel file, or a file of several images: then it is for all of
+    them, unless other columns (time_index, field) that the images have tell rows of one file apart.
+    What does not match in either direction goes to `problems`.
     """
-    by_path = {path: row for row in rows for path in (row["source_id"], *row["source_paths"])}
+    by_path: dict[str, list[Row]] = {}
+    for row in rows:
+        locators = [Locator.parse(text) for text in row["source_paths"]]
+        read = [file for locator in locators for file in locator.files]
+        for path in dict.fromkeys((row["source_id"], *row["source_paths"], *read)):
+            by_path.setdefault(path, []).append(row)
     # A file left out for a reason of its own needs no second complaint from its row.
     excused = {*files, *(problem.path for problem in problems)}
     found: dict[str, list[Row]] = {}
     entries: list[Row] = [
         dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)
     ]
+    repeated = Counter(entry["path"] for entry in entries)
     for entry in entries:
-        image = by_path.get(entry["path"])
-        if image is not None:
+        images = by_path.get(entry["path"], [])
+        if len(images) > 1 and repeated[entry["path"]] > 1:
+            images = [row for row in images if _agree(row, entry)]
+        for image in images:
             found.setdefault(image["source_id"], []).append(entry)
-        elif entry["path"] not in excused:
+        if not images and entry["path"] not in excused:
             problems.append(_row_without_image(entry, settings))
     if settings.labels == "boxes":
         empty = sum(row["source_id"] not in found for row in rows)
@@ -162,6 +199,98 @@ def join_table(
         else:
             joined.append(row)
     return joined
+
+
+def join_by_keys(
+    rows: Sequence[Row],
+    table: pd.DataFrame,
+    settings: ConversionSettings,
+    problems: list[Problem],
+    notes: list[str],
+) -> list[Row]:
+    """Images with the row of a plate layout: the one that agrees in all columns that both have.
+
+    Wells agree as B3 and B03, or as row and column. Raises SourceError where nothing is shared.
+    """
+    entries: list[Row] = [
+        _with_place(dict(zip(table.columns, row, strict=True)))
+        for row in table.itertuples(index=False)
+    ]
+    images = [_with_place(row) for row in rows]
+    known = dict.fromkeys(name for image in images for name in image)
+    own = {"source_id", "source_paths", "label", ROW_NUMBER}
+    keys = [name for name in entries[0] if name in known and name not in own]
+    if not keys:
+        has = ", ".join(name for name in known if name not in own) or "none"
+        raise SourceError(
+            f"{settings.table}: no column {settings.path_column}, and none that the images have, "
+            f"such as well (columns of the images: {has}); name the column of paths "
+            "(--path-column), or give the images metadata by --pattern"
+        )
+    by_key: dict[tuple[str | None, ...], list[Row]] = {}
+    for entry in entries:
+        by_key.setdefault(_key(entry, keys), []).append(entry)
+    used = set()
+    joined = []
+    for row, image in zip(rows, images, strict=True):
+        key = _key(image, keys)
+        found = by_key.get(key, [])
+        used.add(key)
+        where = ", ".join(f"{name}={image.get(name)}" for name in keys)
+        if len(found) == 1:
+            joined.append(row | {k: v for k, v in found[0].items() if k not in keys})
+        elif found:
+            numbers = ", ".join(str(entry[ROW_NUMBER]) for entry in found)
+            reason = f"{where} stands in rows {numbers} of {settings.table}; keep one"
+            problems.append(Problem(row["source_id"], reason))
+        elif settings.labels_required:
+            reason = f"no row in {settings.table} for {where}; add one, or leave the image out"
+            problems.append(Problem(row["source_id"], reason))
+        else:
+            joined.append(row)
+    spare = sum(len(found) for key, found in by_key.items() if key not in used)
+    notes.append(
+        f"{settings.table} joined by {', '.join(keys)}"
+        + (f"; {spare} of its {len(entries)} rows fit no image" if spare else "")
+    )
+    return joined
+
+
+def _key(values: Mapping[str, Any], names: Sequence[str]) -> tuple[str | None, ...]:
+    return tuple(_plain(values.get(name)) for name in names)
+
+
+def _plain(value: Any) -> str | None:
+    """A value to compare: 1, 01 and 1.0 are the same."""
+    if value is None:
+        return None
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return str(value)
+
+
+def _agree(row: Row, entry: Row) -> bool:
+    """Whether an image and a row of the table have no column with different values."""
+    image, other = _with_place(row), _with_place(entry)
+    shared = [name for name in other if name in image and name not in ("label", "path")]
+    return all(_plain(image[name]) == _plain(other[name]) for name in shared if other[name])
+
+
+def _with_place(values: Row) -> Row:
+    """Wells in one spelling (B03), also where row and column name them."""
+    column = "column" if "column" in values else "col"
+    letters, number = values.get("row"), values.get(column)
+    text = values.get("well")
+    placed = "well" in values or ("row" in values and column in values)
+    if text is None and letters is not None and number is not None:
+        letters = str(letters)
+        text = (row_letters(int(letters) - 1) if letters.isdecimal() else letters) + str(number)
+    if not placed:
+        return values
+    match = _WELL.fullmatch(str(text)) if text is not None else None
+    well = f"{match[1].upper()}{int(match[2]):02}" if match else text
+    return {k: v for k, v in values.items() if k not in ("row", "column", "col")} | {"well": well}
 
 
 def check_labels(

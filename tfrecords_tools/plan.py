@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfrecords_tools import audit, split
+from tfrecords_tools.cut import WINDOW
 from tfrecords_tools.discover import discover
+from tfrecords_tools.encodings import check_encoding, losses
 from tfrecords_tools.errors import ImageError, PlanError
 from tfrecords_tools.examine import (
     channel_names,
@@ -18,17 +20,23 @@ from tfrecords_tools.examine import (
     odd_ones,
     summary,
 )
-from tfrecords_tools.examples import WINDOW, cut_examples, ordered, sharded
+from tfrecords_tools.examples import cut_examples, ordered, sharded
 from tfrecords_tools.images import ImageFacts
+from tfrecords_tools.intensity import check_request
+from tfrecords_tools.journal import Journal
 from tfrecords_tools.labels import located_table
+from tfrecords_tools.pool import Workers
 from tfrecords_tools.settings import SPLITS, ConversionSettings
 from tfrecords_tools.sources import Problem, Sources, natural_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tfrecords_tools.dataset import Dataset
+
 ProgressCallback = Callable[[str, int, int], None]
 
+APPEARANCE = ("image_size", "bit_depth")
 _PROBLEMS_SHOWN = 200
 _NAMES_SHOWN = 6
 
@@ -58,11 +66,21 @@ class Plan:
     split_info: dict[str, Any]
     """by, fractions, seed, hold_out, counts {split: {class: examples}}, groups, proof."""
     audit: dict[str, Any]
-    """identical_groups, conflicting_labels, confounding, notes and warnings (sentences); JSON."""
+    """blank, identical_groups, conflicting_labels, confounding; sentences: notes, warnings."""
     skipped: tuple[dict[str, str], ...]
     """{path, reason} of every source image or table row that was left out."""
     facts: dict[str, Any]
     """intensity {channel: {low, high, dtypes}}, sizes [{height_px, width_px, images}], dtypes."""
+    onto: Dataset | None = None
+    """The dataset that this adds to; its examples then stand first."""
+    prefix: str = ""
+    """Before the names of new images, where the dataset has others of the same names."""
+
+    @property
+    def new_examples(self) -> int:
+        """How many examples are to be written: the last ones."""
+        earlier = self.onto.info["manifest"]["examples"] if self.onto else 0
+        return len(self.examples) - int(earlier)
 
     @property
     def encoding(self) -> str:
@@ -74,17 +92,19 @@ def make_plan(
     settings: ConversionSettings | None = None,
     *,
     classes: Sequence[str] | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
+    journal: Journal | None = None,
     progress: ProgressCallback | None = None,
 ) -> Plan:
-    """Plan a conversion: every image is decoded once, nothing is written.
+    """Plan a conversion: every image is decoded once, nothing is written but the journal.
 
     Args:
         source: folder of images, searched with all its subfolders.
         settings: see ConversionSettings; by default a folder per class.
         classes: the only classes there can be, in this order, where images are converted for a
             network that knows them; other labels then count as unknown.
-        workers: processes that decode images; the plan does not depend on it.
+        workers: processes that decode images, or another Executor; the plan does not depend on it.
+        journal: keeps what is seen of many images, so that planning goes on where it was stopped.
         progress: called with (stage, done, total).
 
     Raises SourceError where the source cannot be read as asked, ImageError with the list of all
@@ -93,53 +113,92 @@ def make_plan(
     """
     source = Path(source)
     settings = located_table(source, settings or ConversionSettings())
-    sources = discover(source, settings, classes)
+    sources = discover(source, settings, classes, progress)
+    # Names that the files give travel with the settings, so that new images are read by them.
+    settings = replace(settings, channels=sources.channels)
     images = dict(zip(sources.rows["source_id"], sources.rows["source_paths"], strict=True))
-    facts, problems = examine_images(source, images, workers=workers, progress=progress)
+    facts, problems = examine_images(
+        source, images, workers=workers, journal=journal, progress=progress
+    )
     sources.problems += problems
     channels = channel_names(settings, facts) if facts else settings.channels
-    odd = odd_ones(facts, settings, len(channels))
-    sources.problems += odd
-    for problem in odd:
-        facts.pop(problem.path, None)
+    facts = without_odd_ones(facts, sources, settings, len(channels))
+    check_encoding(settings.encoding, {fact.dtype for fact in facts.values()}, len(channels))
     examples = cut_examples(sources, facts, settings)
-    problems = sorted(set(sources.problems), key=lambda problem: natural_key(problem.path))
-    _refuse_bad(problems, examples, settings)
+    problems = ordered_problems(sources)
+    refuse_bad(problems, settings)
+    if examples.empty:
+        raise PlanError(f"no example is left{':' if problems else ''}\n{_lines(problems)}")
     names = tuple(classes) if classes is not None else _class_names(examples, settings)
     order = {name: place for place, name in enumerate(names)}
     examples.insert(2, "class_index", [order.get(label, -1) for label in examples["label"]])
-    examples, split_info, findings = _split_and_audit(examples, sources, facts, settings)
+    looks = {key: look(fact) for key, fact in facts.items()}
+    by = split.group_columns(settings.split_by, ["source_id", "label", *sources.metadata])
+    identities = picture_identities(examples, blank_pixels(examples, looks), by)
+    groups, joined = split.join_identical(list(split.group_names(examples, by)), identities)
+    examples.insert(1, "group", groups)
+    assigned = split.assign_splits(
+        class_counts(examples), settings.fractions, settings.seed, held_out(examples, settings)
+    )
+    examples.insert(1, "split", [assigned[group] for group in groups])
+    split_info, findings = audited(examples, by, sources.metadata, looks, settings, len(joined))
     name = _dataset_name(source, settings)
     used = {key: facts[key] for key in dict.fromkeys(examples["source_id"])}
+    check_request(examples, summary(used, channels)["sizes"], settings)
     return Plan(
         settings=settings,
         source=source,
         name=name,
-        examples=sharded(ordered(examples, settings.seed), name, settings.examples_per_shard),
+        examples=sharded(
+            ordered(in_order(examples), settings.seed), name, settings.examples_per_shard
+        ),
         classes=names,
         channels=channels,
         split_info=split_info,
-        audit=findings,
+        audit=findings | {"notes": sources.notes},
         skipped=tuple(problem._asdict() for problem in problems),
         facts=summary(used, channels),
     )
 
 
-def _refuse_bad(
-    problems: Sequence[Problem], examples: pd.DataFrame, settings: ConversionSettings
-) -> None:
-    lines = [f"  {problem.path}: {problem.reason}" for problem in problems[:_PROBLEMS_SHOWN]]
-    if len(problems) > _PROBLEMS_SHOWN:
-        lines.append(f"  and {len(problems) - _PROBLEMS_SHOWN} more")
-    shown = "\n".join(lines)
+def without_odd_ones(
+    facts: Mapping[str, ImageFacts],
+    sources: Sources,
+    settings: ConversionSettings,
+    channels: int,
+    others: Sequence[ImageFacts] = (),
+) -> dict[str, ImageFacts]:
+    """The images that fit each other and `others`; what does not goes to the problems."""
+    earlier = {f"\0{number}": fact for number, fact in enumerate(others)}
+    odd = [
+        problem
+        for problem in odd_ones({**earlier, **facts}, settings, channels)
+        if problem.path in facts
+    ]
+    sources.problems += odd
+    left_out = {problem.path for problem in odd}
+    return {key: fact for key, fact in facts.items() if key not in left_out}
+
+
+def ordered_problems(sources: Sources) -> list[Problem]:
+    return sorted(set(sources.problems), key=lambda problem: natural_key(problem.path))
+
+
+def refuse_bad(problems: Sequence[Problem], settings: ConversionSettings) -> None:
+    """Raise ImageError with all problems, unless the settings skip what cannot be used."""
     if problems and settings.on_bad_image == "refuse":
         number = "1 image or row" if len(problems) == 1 else f"{len(problems)} images or rows"
         raise ImageError(
-            f"{number} cannot be used:\n{shown}\nMend them, or leave them out with "
-            "--on-bad-image skip. Nothing was written"
+            f"{number} cannot be used:\n{_lines(problems)}\nMend them, or leave them out with "
+            "--on-bad-image skip. No dataset was written"
         )
-    if examples.empty:
-        raise PlanError(f"no example is left{':' if lines else ''}\n{shown}")
+
+
+def _lines(problems: Sequence[Problem]) -> str:
+    lines = [f"  {problem.path}: {problem.reason}" for problem in problems[:_PROBLEMS_SHOWN]]
+    if len(problems) > _PROBLEMS_SHOWN:
+        lines.append(f"  and {len(problems) - _PROBLEMS_SHOWN} more")
+    return "\n".join(lines)
 
 
 def _class_names(examples: pd.DataFrame, settings: ConversionSettings) -> tuple[str, ...]:
@@ -152,32 +211,65 @@ def _class_names(examples: pd.DataFrame, settings: ConversionSettings) -> tuple[
     return tuple(labels)
 
 
-def _split_and_audit(
+class Look(NamedTuple):
+    """What the audit asks of an image's appearance; None where it is not known any more."""
+
+    image_size: str | None
+    bit_depth: str | None
+    is_blank: bool
+
+
+def look(fact: ImageFacts) -> Look:
+    return Look(f"{fact.width_px}x{fact.height_px}", fact.dtype, is_blank(fact))
+
+
+def held_out(examples: pd.DataFrame, settings: ConversionSettings) -> dict[str, str]:
+    """The groups that the hold-out rules put into a split."""
+    return split.held_out_groups(examples, split.held_out(examples, settings.hold_out))
+
+
+def blank_pixels(examples: pd.DataFrame, looks: Mapping[str, Look]) -> set[str]:
+    """The pixel hashes of images with one value only, which are the same only by name."""
+    blank = [looks[key].is_blank for key in examples["source_id"]]
+    return set(examples["image_sha256"][blank])
+
+
+def picture_identities(
+    examples: pd.DataFrame, blank: Collection[str], by: Sequence[str]
+) -> list[Hashable | None]:
+    """What makes two examples the same picture: the pixels of their image, and the window where
+    windows may be parted. Blank images are the same only by name."""
+    windows = zip(*(examples[name] for name in WINDOW), strict=True)
+    ungrouped = tuple(by) == ("example_id",)
+    return [
+        None if sha256 in blank else (sha256, *window) if ungrouped else sha256
+        for sha256, window in zip(examples["image_sha256"], windows, strict=True)
+    ]
+
+
+def audited(
     examples: pd.DataFrame,
-    sources: Sources,
-    facts: Mapping[str, ImageFacts],
+    by: Sequence[str],
+    metadata: Sequence[str],
+    looks: Mapping[str, Look],
     settings: ConversionSettings,
-) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Any]]:
-    """The examples with `split` and `group`, what deadlib.json says of it, and the audit."""
-    known = ["source_id", "label", *sources.metadata]
-    by = split.group_columns(settings.split_by, known)
-    identities = _identities(examples, facts, ungrouped=by == ("example_id",))
-    groups, joined = split.join_identical(list(split.group_names(examples, by)), identities)
-    examples.insert(1, "group", groups)
-    fixed = split.held_out_groups(examples, split.held_out(examples, settings.hold_out))
-    assigned = split.assign_splits(
-        _class_counts(examples), settings.fractions, settings.seed, fixed
-    )
-    examples.insert(1, "split", [assigned[group] for group in groups])
+    joined: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What deadlib.json says of the split, and the audit, of examples with `split` and `group`.
+
+    `joined`: how many sets of groups were joined, as they hold identical images. Raises LeakError,
+    and PlanError where a split lacks a class that training cannot do without.
+    """
+    identities = picture_identities(examples, blank_pixels(examples, looks), by)
     proof = audit.check_leaks(examples, by, identities)
-    warnings: list[str] = []
+    warnings = losses(settings.encoding)
     if settings.labels_required:
         warnings += split.check_classes(examples, settings.fractions, split.unit_name(by))
-    findings = _findings(examples, sources, facts, identities, settings)
+    findings = _findings(examples, metadata, looks, identities, settings)
     warnings += _unknown_levels(examples, by) + findings.pop("sentences")
     if joined:
-        proof.append(f"{len(joined)} sets of groups joined, as they hold identical images")
-    if by == ("example_id",):
+        proof.append(f"{joined} sets of groups joined, as they hold identical images")
+    if tuple(by) == ("example_id",):
         warnings.append(
             "split by example: windows of one image stand in several splits, so the figures say "
             "nothing about new images; leave --split-by out for an honest split"
@@ -193,38 +285,21 @@ def _split_and_audit(
         },
         "proof": proof,
     }
-    return (
-        _in_order(examples),
-        split_info,
-        {**findings, "notes": sources.notes, "warnings": warnings},
-    )
-
-
-def _identities(
-    examples: pd.DataFrame, facts: Mapping[str, ImageFacts], ungrouped: bool
-) -> list[Hashable | None]:
-    """What makes two examples the same picture: the pixels of their image, and the window where
-    windows may be parted. Blank images are the same only by name."""
-    blank = {fact.sha256 for fact in facts.values() if is_blank(fact)}
-    windows = zip(*(examples[name] for name in WINDOW), strict=True)
-    return [
-        None if sha256 in blank else (sha256, *window) if ungrouped else sha256
-        for sha256, window in zip(examples["image_sha256"], windows, strict=True)
-    ]
+    return split_info, {**findings, "warnings": warnings}
 
 
 def _findings(
     examples: pd.DataFrame,
-    sources: Sources,
-    facts: Mapping[str, ImageFacts],
+    metadata: Sequence[str],
+    looks: Mapping[str, Look],
     identities: Sequence[Hashable | None],
     settings: ConversionSettings,
 ) -> dict[str, Any]:
-    """Identical images, conflicting labels and confounding; `sentences` says them in words."""
+    """Blank and identical images, conflicting labels, confounding; `sentences` says them."""
     sentences = []
-    blank = sorted({key for key in examples["source_id"] if is_blank(facts[key])}, key=natural_key)
+    blank = sorted({key for key in examples["source_id"] if looks[key].is_blank}, key=natural_key)
     if blank:
-        sentences.append(f"{len(blank)} images are blank (one value only): {_shown(blank)}")
+        sentences.append(f"{len(blank)} images are blank (one value only): {shown(blank)}")
     first = examples.drop_duplicates("source_id")
     first = first[~first["source_id"].isin(blank) & first["image_sha256"].duplicated(keep=False)]
     identical = [
@@ -233,30 +308,28 @@ def _findings(
         if len(found) > 1
     ]
     if identical:
-        shown = _shown([" = ".join(names) for names in identical])
+        names = shown([" = ".join(names) for names in identical])
         sentences.append(
-            f"{len(identical)} sets of identical images under different names: {shown}"
+            f"{len(identical)} sets of identical images under different names: {names}"
         )
     conflicts = audit.conflicting_labels(examples, identities, settings.labels == "boxes")
     if conflicts:
-        shown = _shown(
+        names = shown(
             [
                 " = ".join(f"{item['example_id']} ({item['label']})" for item in pair)
                 for pair in conflicts
             ]
         )
         sentences.append(
-            f"{len(conflicts)} times the same picture has different labels: {shown}; correct them"
+            f"{len(conflicts)} times the same picture has different labels: {names}; correct them"
         )
-    described = examples.assign(
-        image_size=[
-            f"{facts[key].width_px}x{facts[key].height_px}" for key in examples["source_id"]
-        ],
-        bit_depth=[facts[key].dtype for key in examples["source_id"]],
-    )
-    columns = [*sources.metadata, "image_size", "bit_depth"]
-    confounded = audit.confounding(described, columns)
+    appearance = {
+        name: [getattr(looks[key], name) for key in examples["source_id"]] for name in APPEARANCE
+    }
+    known = {name: values for name, values in appearance.items() if None not in values}
+    confounded = audit.confounding(examples.assign(**known), [*metadata, *known])
     return {
+        "blank": blank,
         "identical_groups": identical,
         "conflicting_labels": conflicts,
         "confounding": [item.to_json() for item in confounded],
@@ -273,7 +346,7 @@ def _unknown_levels(examples: pd.DataFrame, by: Sequence[str]) -> list[str]:
     ]
 
 
-def _class_counts(examples: pd.DataFrame) -> dict[str, dict[str, int]]:
+def class_counts(examples: pd.DataFrame) -> dict[str, dict[str, int]]:
     labels = examples["label"].fillna("")
     counts: dict[str, dict[str, int]] = {}
     for group, label in zip(examples["group"], labels, strict=True):
@@ -293,19 +366,15 @@ def _split_counts(examples: pd.DataFrame) -> dict[str, dict[str, int]]:
     }
 
 
-def _in_order(examples: pd.DataFrame) -> pd.DataFrame:
+def in_order(examples: pd.DataFrame) -> pd.DataFrame:
     first = ["example_id", "split", "label", "class_index", "group"]
     return examples[[*first, *(name for name in examples if name not in first)]]
 
 
 def _dataset_name(source: Path, settings: ConversionSettings) -> str:
-    if settings.name is None:
-        return re.sub(r"[^A-Za-z0-9._-]+", "_", source.resolve().name) or "dataset"
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", settings.name):
-        raise PlanError(f"name {settings.name!r}: expected letters, digits, '.', '_' and '-' only")
-    return settings.name
+    return settings.name or re.sub(r"[^A-Za-z0-9._-]+", "_", source.resolve().name) or "dataset"
 
 
-def _shown(names: Sequence[str]) -> str:
+def shown(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return f"{', '.join(names[:_NAMES_SHOWN])}{more}"

@@ -1,76 +1,63 @@
 """The record: one example as the bytes of a tf.train.Example, and back.
 
 Every record carries `image` (its bytes), `height width channels dtype encoding`, `class_index`
-(-1 where the label is unknown), `row` (the example's 0-based row in manifest.parquet),
-`example_id`, and `metadata/<column>` for every manifest column that has a value; an absent value
-is an absent feature.
-
-Encodings: `raw` is the pixels in C order, little-endian; `png` is lossless, for uint8 and uint16.
-A PNG of 1 or 3 channels is an ordinary picture; other numbers of channels stand in it as planes
-one under another, as PNG has no such pixels.
+(-1 where the label is unknown; once more as `label`, where TensorFlow Datasets looks), `row` (the
+example's 0-based row in manifest.parquet), `example_id`, and `metadata/<column>` for every manifest
+column that has a value; an absent value is an absent feature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import imagecodecs
 import numpy as np
-import pandas as pd
 
-from tfrecords_tools.errors import DatasetError, PlanError
-from tfrecords_tools.settings import ENCODINGS
+from tfrecords_tools import wire
+from tfrecords_tools.encodings import decode_pixels, encode_image
+from tfrecords_tools.errors import DatasetError
+from tfrecords_tools.settings import parse_encoding
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-DTYPES = ("uint8", "uint16", "float32")
 IMAGE_FEATURES = ("image", "height", "width", "channels", "dtype", "encoding")
 METADATA_PREFIX = "metadata/"
 UNKNOWN_CLASS = -1
 
-# PNG's own pixel kinds without alpha; other channel counts are laid out as planes.
-_PNG_CHANNELS = (1, 3)
-_ZLIB_LEVEL = 6
-
 
 def encode_example(
     columns: Mapping[str, Any], image: np.ndarray, encoding: str, *, row: int, class_index: int
-) -> bytes:
-    """Serialise one example.
+) -> list[wire.Bytes]:
+    """Serialise one example, in pieces for `tfrecord.write_records`: large images are not copied.
 
     Args:
-        columns: the example's manifest columns, among them `example_id`. None, NaN and NA are
-            left out; text becomes bytes, whole numbers int64, others float32.
+        columns: the example's manifest columns, among them `example_id`. None and NaN are left
+            out; text becomes bytes, whole numbers int64, others float32.
         image: (height, width, channel) uint8, uint16 or float32.
-        encoding: `raw` or `png`.
+        encoding: as in `encodings`.
         row: the example's row in the manifest, from 0.
         class_index: -1 where the label is unknown.
 
     Raises PlanError for an image or encoding that records cannot hold.
     """
-    import tensorflow as tf
-
     height, width, channels = image.shape
     values = {
-        "image": encode_image(image, encoding),
         "height": height,
         "width": width,
         "channels": channels,
         "dtype": image.dtype.name,
-        "encoding": encoding,
+        "encoding": parse_encoding(encoding)[0],
         "class_index": class_index,
+        "label": class_index,
         "row": row,
         "example_id": columns["example_id"],
     }
     for name, value in columns.items():
         if name != "example_id" and _is_present(value):
             values[METADATA_PREFIX + name] = value
-    features = {name: _feature(value) for name, value in values.items()}
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    # Without this the order of features, and so the bytes, could differ between processes.
-    return bytes(example.SerializeToString(deterministic=True))
+    features = {name: _values(value) for name, value in values.items()}
+    return wire.encode({"image": [encode_image(image, encoding)], **features})
 
 
 def decode_example(serialized: bytes) -> tuple[np.ndarray, dict[str, Any]]:
@@ -80,15 +67,11 @@ def decode_example(serialized: bytes) -> tuple[np.ndarray, dict[str, Any]]:
     `row`, `class_index` and `metadata` (a dict by column; a list of one is the value alone).
     Raises DatasetError where the bytes are not a record of this package.
     """
-    import tensorflow as tf
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
     try:
-        example = tf.train.Example.FromString(serialized)
-        found = {name: _value(name, feature) for name, feature in example.features.feature.items()}
-        image = _decode_pixels(**{name: found[name] for name in IMAGE_FEATURES})
+        found = {name: _value(name, values) for name, values in wire.decode(serialized).items()}
+        image = decode_pixels(*(found[name] for name in IMAGE_FEATURES))
         row = {name: found[name] for name in ("example_id", "row", "class_index")}
-    except (DecodeError, KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError) as error:
         raise DatasetError(
             f"a record cannot be read ({error}), expected one written by tfrecords_tools; convert "
             "the images again"
@@ -99,23 +82,6 @@ def decode_example(serialized: bytes) -> tuple[np.ndarray, dict[str, Any]]:
         if name.startswith(METADATA_PREFIX)
     }
     return image, row | {"metadata": metadata}
-
-
-def encode_image(image: np.ndarray, encoding: str) -> bytes:
-    """The bytes of a (height, width, channel) image. Raises PlanError."""
-    if image.dtype.name not in DTYPES:
-        raise PlanError(f"records hold {', '.join(DTYPES)}, found an image of {image.dtype}")
-    if encoding == "raw":
-        return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("<")).tobytes()
-    if encoding != "png":
-        raise PlanError(f"unknown encoding {encoding!r}, expected one of {', '.join(ENCODINGS)}")
-    if image.dtype.kind == "f":
-        raise PlanError("PNG holds 8- and 16-bit integers, found float32; use the encoding raw")
-    if image.shape[2] not in _PNG_CHANNELS:
-        height, width, channels = image.shape
-        image = np.moveaxis(image, -1, 0).reshape(channels * height, width, 1)
-    pixels = image[..., 0] if image.shape[2] == 1 else image
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=_ZLIB_LEVEL))
 
 
 def feature_spec() -> dict[str, tf.io.FixedLenFeature]:
@@ -169,12 +135,18 @@ def decode_image(parsed: Mapping[str, tf.Tensor]) -> tf.Tensor:
             lambda: tf.transpose(tf.reshape(pixels, planes), [1, 2, 0]),
         )
 
+    def jpeg() -> tf.Tensor:
+        # As other decoders do it; TensorFlow's own default is faster and not as exact.
+        pixels = tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE")
+        return tf.reshape(_unit_range(pixels), shape)
+
     readers = {
         "raw uint8": lambda: raw(tf.uint8),
         "raw uint16": lambda: raw(tf.uint16),
         "raw float32": lambda: raw(tf.float32),
         "png uint8": lambda: png(tf.uint8),
         "png uint16": lambda: png(tf.uint16),
+        "jpeg uint8": jpeg,
     }
     kind = tf.strings.join([parsed["encoding"], parsed["dtype"]], separator=" ")
     known = tf.equal(kind, list(readers))
@@ -191,42 +163,24 @@ def _unit_range(pixels: tf.Tensor) -> tf.Tensor:
     return tf.cast(pixels, tf.float32) / float(pixels.dtype.max)
 
 
-def _decode_pixels(
-    image: bytes, height: int, width: int, channels: int, dtype: str, encoding: str
-) -> np.ndarray:
-    if encoding == "raw":
-        flat = np.frombuffer(image, dtype=np.dtype(dtype).newbyteorder("<"))
-        return flat.astype(dtype).reshape(height, width, channels)
-    pixels = np.asarray(imagecodecs.png_decode(image))
-    if channels in _PNG_CHANNELS:
-        return pixels.reshape(height, width, channels)
-    planes = pixels.reshape(channels, height, width)
-    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
-
-
 def _is_present(value: Any) -> bool:
     if isinstance(value, (list, tuple, np.ndarray)):
         return len(value) > 0
-    return not pd.isna(value)
+    return value is not None and value == value
 
 
-def _feature(value: Any) -> tf.train.Feature:
-    import tensorflow as tf
-
+def _values(value: Any) -> wire.Values:
     values = list(value) if isinstance(value, (list, tuple, np.ndarray)) else [value]
     if all(isinstance(item, (bool, int, np.integer, np.bool_)) for item in values):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(item) for item in values]))
+        return [int(item) for item in values]
     if all(isinstance(item, (float, int, np.floating, np.integer)) for item in values):
-        return tf.train.Feature(
-            float_list=tf.train.FloatList(value=[float(item) for item in values])
-        )
-    data = [item if isinstance(item, bytes) else str(item).encode() for item in values]
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=data))
+        return [float(item) for item in values]
+    return [item if isinstance(item, bytes) else str(item).encode() for item in values]
 
 
-def _value(name: str, feature: tf.train.Feature) -> Any:
-    kind = feature.WhichOneof("kind")
-    values = list(getattr(feature, kind).value)
-    if kind == "bytes_list" and name != "image":
-        values = [value.decode() for value in values]
-    return values[0] if len(values) == 1 else values
+def _value(name: str, values: Sequence[Any]) -> Any:
+    if name != "image":
+        values = [
+            bytes(value).decode() if isinstance(value, memoryview) else value for value in values
+        ]
+    return values[0] if len(values) == 1 else list(values)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
 
 from tfrecords_tools.errors import PlanError
+from tfrecords_tools.planes import check_z
 
 SPLITS = ("train", "validation", "test")
 LABEL_SOURCES = ("folder", "pattern", "table", "boxes", "none")
-ENCODINGS = ("raw", "png")
+ENCODINGS = ("raw", "png", "jpeg")
+JPEG_QUALITY = 95
+PAGES = ("time", "z", "channel")
+LAYOUTS = ("auto", "files", "harmony", "imagexpress", "metamorph")
 BAD_IMAGE_POLICIES = ("refuse", "skip")
 
 
@@ -46,6 +51,12 @@ class ConversionSettings:
 
     channels: tuple[str, ...] = ()
     """Channel names in order. With `{channel}` in the pattern or table: one file per name."""
+    z: str | None = None
+    """Of a z-stack: the number of a plane from 1, or max, mean, focus. None refuses stacks."""
+    pages: str | None = None
+    """What the pages of a file are that does not say: time, z or channel. None refuses it."""
+    layout: str = "auto"
+    """How a plate export is laid out: by its index file (auto), or files with no index."""
     allow_mixed: bool = False
     """Accept images that differ in size or bit depth from nearly all the others."""
 
@@ -58,21 +69,36 @@ class ConversionSettings:
     """`column=value` (into test) or `validation:column=value`."""
     seed: int = 0
 
+    # Intensities of each plate.
+    normalise_to: tuple[str, ...] = ()
+    """`column=value` of the control wells that plates are compared by; empty: all wells."""
+    illumination: bool = False
+    """Fit the shading of each plate and channel as well."""
+
     # Records.
     name: str | None = None
     """Name in the shards' file names; by default the source folder's."""
     encoding: str = "raw"
+    """raw, png, or jpeg with its quality: jpeg:90."""
     examples_per_shard: int = 512
     on_bad_image: str = "refuse"
 
     def __post_init__(self) -> None:
-        for field in ("labels", "encoding", "on_bad_image"):
+        for field in ("labels", "on_bad_image", "layout"):
             _check_choice(field, getattr(self, field))
+        if self.pages is not None:
+            _check_choice("pages", self.pages)
+        parse_encoding(self.encoding)
         self._check_labels()
         self._check_unit()
         self._check_split()
         if len(set(self.channels)) < len(self.channels):
             raise PlanError(f"channels {', '.join(self.channels)}: a name stands twice")
+        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9._-]+", self.name):
+            raise PlanError(f"name {self.name!r}: expected letters, digits, '.', '_' and '-' only")
+        wrong = check_z(self.z)
+        if wrong:
+            raise PlanError(wrong)
         if self.examples_per_shard < 1:
             raise PlanError(f"examples per shard: {self.examples_per_shard}; expected 1 or more")
 
@@ -131,6 +157,8 @@ class ConversionSettings:
             )
         for rule in self.hold_out:
             parse_hold_out(rule)
+        for rule in self.normalise_to:
+            parse_condition(rule)
 
     def for_prediction(self) -> ConversionSettings:
         """The same reading of new images: everything into `test`, labels optional.
@@ -149,6 +177,7 @@ class ConversionSettings:
             fractions=(0.0, 0.0, 1.0),
             hold_out=(),
             name=None,
+            encoding="raw",
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -192,9 +221,32 @@ def parse_hold_out(rule: str) -> tuple[str, str, str]:
     return target, column.strip(), value.strip()
 
 
+def parse_encoding(encoding: str) -> tuple[str, int]:
+    """The encoding's name and the quality that it has as a JPEG. Raises PlanError."""
+    name, separator, quality = encoding.partition(":")
+    known = name in ENCODINGS and (not separator or name == "jpeg")
+    if not known or (separator and not (quality.isdecimal() and 1 <= int(quality) <= 100)):
+        raise PlanError(
+            f"encoding: {encoding!r}; expected one of {', '.join(ENCODINGS)}, or jpeg with a "
+            "quality from 1 to 100, for example jpeg:90"
+        )
+    return name, int(quality) if separator else JPEG_QUALITY
+
+
+def parse_condition(rule: str) -> tuple[str, str]:
+    """`column=value` as (column, value). Raises PlanError."""
+    column, equals, value = (part.strip() for part in rule.partition("="))
+    if not equals or not column or not value:
+        raise PlanError(f"normalise to {rule!r}: expected column=value, for example treatment=DMSO")
+    return column, value
+
+
 def _check_choice(field: str, value: str) -> None:
-    known = {"labels": LABEL_SOURCES, "encoding": ENCODINGS, "on_bad_image": BAD_IMAGE_POLICIES}[
-        field
-    ]
+    known = {
+        "labels": LABEL_SOURCES,
+        "on_bad_image": BAD_IMAGE_POLICIES,
+        "layout": LAYOUTS,
+        "pages": PAGES,
+    }[field]
     if value not in known:
         raise PlanError(f"{field}: {value!r}; expected one of {', '.join(known)}")

@@ -11,38 +11,43 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from tfrecords_tools.cut import Window, read_window
-from tfrecords_tools.errors import SourceError
-from tfrecords_tools.images import pixel_hash, read_stack
+from tfrecords_tools.cut import WINDOW, Window, read_window
+from tfrecords_tools.errors import ChangedImageError
+from tfrecords_tools.images import pixel_checksum, read_stack
 from tfrecords_tools.pool import check_stop
 from tfrecords_tools.records import encode_example
+from tfrecords_tools.tfrecord import write_records
+from tfrecords_tools.wire import Bytes
 
 PROGRESS_FOLDER = ".progress"
+# The place of an example is where it stands; its class index is a feature of its own.
+NOT_IN_RECORDS = ("shard", "index", "class_index")
 
 _HASH_BLOCK_BYTES = 1 << 20
-# The place of an example is where it stands; its class index is a feature of its own.
-_WINDOW = ("top_px", "left_px", "height_px", "width_px")
-_NOT_IN_RECORDS = ("shard", "index", "class_index")
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What a worker needs to write one shard; `examples` are its rows of the plan, in order."""
+    """What a worker needs to write one shard.
+
+    `examples` holds the columns of its rows of the plan, in order, with None for what is absent:
+    plain values, as a worker that knows pandas is ten times the size.
+    """
 
     folder: Path
     source: Path
     file: str
     encoding: str
     first_row: int
-    examples: pd.DataFrame
+    examples: dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -65,17 +70,15 @@ def write_shard(task: ShardTask) -> ShardFacts:
     if facts is not None:
         return facts
     progress = task.folder / PROGRESS_FOLDER
-    partial = progress / f"{task.file}.{os.getpid()}.partial"
+    partial = _partial(progress, task.file)
     try:
-        _write_records(task, partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
+        written = write_records(partial, _records(task))
         facts = ShardFacts(
             file=task.file,
-            split=str(task.examples["split"].iloc[0]),
-            examples=len(task.examples),
-            bytes=partial.stat().st_size,
-            sha256=file_hash(partial),
+            split=task.examples["split"][0],
+            examples=written.records,
+            bytes=written.bytes,
+            sha256=written.sha256,
         )
         write_whole(progress / f"{task.file}.json", json.dumps(asdict(facts)).encode(), progress)
         os.replace(partial, task.folder / task.file)
@@ -86,11 +89,19 @@ def write_shard(task: ShardTask) -> ShardFacts:
 
 def finished_shard(folder: Path, file: str) -> ShardFacts | None:
     """The facts of a shard that an earlier run finished, or None where it must be written."""
+    facts = noted_shard(folder, file)
+    try:
+        return facts if facts and file_hash(folder / file) == facts.sha256 else None
+    except OSError:
+        return None
+
+
+def noted_shard(folder: Path, file: str) -> ShardFacts | None:
+    """As `finished_shard`, but only the size of the shard is compared, not its checksum."""
     try:
         tree = json.loads((folder / PROGRESS_FOLDER / f"{file}.json").read_bytes())
         facts = ShardFacts(**tree)
-        whole = (folder / file).stat().st_size == facts.bytes
-        return facts if whole and file_hash(folder / file) == facts.sha256 else None
+        return facts if (folder / file).stat().st_size == facts.bytes else None
     except (OSError, ValueError, TypeError):
         return None
 
@@ -106,57 +117,71 @@ def file_hash(path: Path) -> str:
 
 def write_whole(path: Path, data: bytes, scratch: Path) -> None:
     """Write a file by way of the folder `scratch`: it is there whole or not at all."""
-    partial = scratch / f"{path.name}.{os.getpid()}.partial"
+    partial = _partial(scratch, path.name)
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_through(partial, data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _write_records(task: ShardTask, path: Path) -> None:
-    import tensorflow as tf
-
+def write_first(path: Path, data: bytes, scratch: Path) -> None:
+    """As `write_whole`, but of several that do so at once the first one's file stays."""
+    partial = _partial(scratch, path.name)
     try:
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for offset, (columns, image) in enumerate(_windows(task)):
-                check_stop()
-                writer.write(
-                    encode_example(
-                        {name: v for name, v in columns.items() if name not in _NOT_IN_RECORDS},
-                        image,
-                        task.encoding,
-                        row=task.first_row + offset,
-                        class_index=int(columns["class_index"]),
-                    )
-                )
-    except tf.errors.ResourceExhaustedError as error:
-        raise OSError(errno.ENOSPC, str(error), str(path)) from None
-    except tf.errors.OpError as error:
-        raise OSError(errno.EIO, str(error), str(path)) from None
+        _write_through(partial, data)
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            os.replace(partial, path)  # a file system without hard links
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _partial(scratch: Path, name: str) -> Path:
+    """A temporary name that no other process has, on whichever machine of a shared disk."""
+    return scratch / f"{name}.{secrets.token_hex(8)}.partial"
+
+
+def _records(task: ShardTask) -> Iterator[list[Bytes]]:
+    for offset, (columns, image) in enumerate(_windows(task)):
+        check_stop()
+        yield encode_example(
+            {name: value for name, value in columns.items() if name not in NOT_IN_RECORDS},
+            image,
+            task.encoding,
+            row=task.first_row + offset,
+            class_index=columns["class_index"],
+        )
 
 
 def _windows(task: ShardTask) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """The rows of a shard with their pixels; an image is decoded once for its neighbours."""
     source_id, image = None, np.empty(0)
-    for columns in task.examples.to_dict("records"):
+    for values in zip(*task.examples.values(), strict=True):
+        columns = dict(zip(task.examples, values, strict=True))
         if columns["source_id"] != source_id:
             image = _read_source(task.source, columns)
             source_id = columns["source_id"]
-        top, left, height, width = (int(columns[name]) for name in _WINDOW)
-        window = Window(top, left, height, width)
-        yield {str(name): value for name, value in columns.items()}, read_window(image, window)
+        yield columns, read_window(image, Window(*(columns[name] for name in WINDOW)))
 
 
-def _read_source(source: Path, columns: dict[Any, Any]) -> np.ndarray:
+def _read_source(source: Path, columns: dict[str, Any]) -> np.ndarray:
     paths = [source / path for path in columns["source_paths"]]
     image = read_stack(paths)
-    if pixel_hash(image) != columns["image_sha256"]:
-        raise SourceError(
-            f"{paths[0]}: the pixels have changed since the conversion was planned; leave the "
-            "source folder alone while it is converted, and start again with --overwrite"
+    if pixel_checksum(image) != columns["image_crc32c"]:
+        raise ChangedImageError(
+            f"{paths[0]}: the pixels have changed since the conversion was planned"
         )
     return image

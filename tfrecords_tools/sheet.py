@@ -23,13 +23,13 @@ _HEADER_PX = 150
 _TITLE_PX = 56
 _BLOCK_GAP_PX = 14
 
-_INK = (20, 20, 20)
-_FAINT = (110, 110, 110)
-_PAPER = (255, 255, 255)
+INK = (20, 20, 20)
+FAINT = (110, 110, 110)
+PAPER = (255, 255, 255)
 _MAT = (236, 236, 236)
 
 # Percentiles that black and white are set to, so that one bright speck does not hide the cells.
-_DARK, _BRIGHT = 0.5, 99.5
+DARK, BRIGHT = 0.5, 99.5
 
 # One hue for each channel of a composite; those beyond are shown in grey only.
 _HUES = (
@@ -40,7 +40,7 @@ _HUES = (
     (255, 230, 60),
     (60, 230, 255),
 )
-_RGB = ["red", "green", "blue"]
+RGB = ["red", "green", "blue"]
 
 
 def contact_sheet(dataset: Dataset, path: str | Path, *, per_class: int = 8, seed: int = 0) -> Path:
@@ -56,18 +56,18 @@ def contact_sheet(dataset: Dataset, path: str | Path, *, per_class: int = 8, see
     block_px = len(rows) * (_CELL_PX + _GAP_PX) + _CAPTION_PX + _BLOCK_GAP_PX
     columns = max((len(found) for found in chosen.values()), default=1)
     width = _HEADER_PX + max(columns, 4) * (_CELL_PX + _GAP_PX) + _GAP_PX
-    sheet = Image.new("RGB", (width, _TITLE_PX + len(chosen) * block_px), _PAPER)
+    sheet = Image.new("RGB", (width, _TITLE_PX + len(chosen) * block_px), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP_PX, _GAP_PX), _title(dataset), fill=_INK, font=_font(18))
+    draw.text((_GAP_PX, _GAP_PX), _title(dataset), fill=INK, font=font(18))
     draw.text(
         (_GAP_PX, _GAP_PX + 24),
-        f"each picture stretched from its {_DARK} to its {_BRIGHT} percentile",
-        fill=_FAINT,
-        font=_font(12),
+        f"each picture stretched from its {DARK} to its {BRIGHT} percentile",
+        fill=FAINT,
+        font=font(12),
     )
     for number, (label, found) in enumerate(chosen.items()):
         _draw_block(sheet, dataset, label, found, rows, _TITLE_PX + number * block_px)
-    _save(sheet, path)
+    save_png(sheet, path)
     return path
 
 
@@ -87,7 +87,7 @@ def _choose(dataset: Dataset, per_class: int, seed: int) -> dict[str, list[int]]
 
 
 def _row_names(channels: Sequence[str]) -> list[str]:
-    if len(channels) == 1 or list(channels) == _RGB:
+    if len(channels) == 1 or list(channels) == RGB:
         return [""]
     return ["composite", *channels]
 
@@ -112,9 +112,9 @@ def _draw_block(
     draw = ImageDraw.Draw(sheet)
     manifest = dataset.manifest
     count = int((manifest["label"].fillna(UNLABELLED) == label).sum())
-    name = _shortened(label, _font(16), _HEADER_PX - 2 * _GAP_PX)
-    draw.text((_GAP_PX, top), name, fill=_INK, font=_font(16))
-    draw.text((_GAP_PX, top + 20), f"{count} examples", fill=_FAINT, font=_font(12))
+    name = shortened(label, font(16), _HEADER_PX - 2 * _GAP_PX)
+    draw.text((_GAP_PX, top), name, fill=INK, font=font(16))
+    draw.text((_GAP_PX, top + 20), f"{count} examples", fill=FAINT, font=font(12))
     for place, row_name in enumerate(rows):
         if row_name:
             _draw_row_name(draw, row_name, place - 1, top + place * (_CELL_PX + _GAP_PX) + 56)
@@ -124,46 +124,52 @@ def _draw_block(
             _paste(sheet, picture, left, top + place * (_CELL_PX + _GAP_PX))
         below = top + len(rows) * (_CELL_PX + _GAP_PX) - _GAP_PX + 3
         caption = str(manifest["example_id"].iloc[row]).rpartition("/")[2]
-        text = _shortened(caption, _font(11), _CELL_PX)
-        draw.text((left, below), text, fill=_INK, font=_font(11))
+        text = shortened(caption, font(11), _CELL_PX)
+        draw.text((left, below), text, fill=INK, font=font(11))
         size = f"{manifest['width_px'].iloc[row]} x {manifest['height_px'].iloc[row]} px"
         note = f"{manifest['split'].iloc[row]}, {size}"
-        draw.text((left, below + 14), note, fill=_FAINT, font=_font(11))
+        draw.text((left, below + 14), note, fill=FAINT, font=font(11))
 
 
 def _draw_row_name(draw: ImageDraw.ImageDraw, name: str, channel: int, top: int) -> None:
     if 0 <= channel < len(_HUES):
         draw.rectangle((_GAP_PX, top + 2, _GAP_PX + 10, top + 12), fill=_HUES[channel])
-    text = _shortened(name, _font(13), _HEADER_PX - 4 * _GAP_PX)
-    draw.text((_GAP_PX + 16, top), text, fill=_INK, font=_font(13))
+    text = shortened(name, font(13), _HEADER_PX - 4 * _GAP_PX)
+    draw.text((_GAP_PX + 16, top), text, fill=INK, font=font(13))
 
 
 def _pictures(image: np.ndarray, channels: Sequence[str]) -> list[np.ndarray]:
     """What is shown of one (H, W, C) image: (H, W, 3) uint8 pictures, one per row of the sheet."""
-    if list(channels) == _RGB:
-        return [_to_bytes(_stretched(image))]
-    planes = [_stretched(image[..., place]) for place in range(image.shape[2])]
-    grey = [_to_bytes(np.repeat(plane[..., None], 3, axis=-1)) for plane in planes]
+    if list(channels) == RGB:
+        return [to_bytes(stretched(image, *stretch_limits(image)))]
+    channel = [image[..., place] for place in range(image.shape[2])]
+    planes = [stretched(values, *stretch_limits(values)) for values in channel]
+    grey = [to_bytes(np.repeat(plane[..., None], 3, axis=-1)) for plane in planes]
     if len(planes) == 1:
         return grey
     composite = np.zeros((*image.shape[:2], 3))
     for plane, hue in zip(planes, _HUES, strict=False):
         # The brighter channel wins: a sum of several would end in white.
         composite = np.maximum(composite, plane[..., None] * np.array(hue) / 255)
-    return [_to_bytes(composite), *grey]
+    return [to_bytes(composite), *grey]
 
 
-def _stretched(values: np.ndarray) -> np.ndarray:
-    """Values as 0-1 between the image's own dark and bright percentile; a flat image is 0.5."""
-    low, high = np.percentile(values, [_DARK, _BRIGHT])
+def stretch_limits(values: np.ndarray) -> tuple[float, float]:
+    """The intensities that black and white stand for: percentiles, else the lowest and highest."""
+    low, high = np.percentile(values, [DARK, BRIGHT])
     if high <= low:
-        low, high = float(values.min()), float(values.max())
+        return float(values.min()), float(values.max())
+    return float(low), float(high)
+
+
+def stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values as 0-1 between `low` and `high`; 0.5 where these are the same."""
     if high <= low:
         return np.full(values.shape, 0.5)
     return np.asarray(np.clip((values.astype(np.float64) - low) / (high - low), 0, 1))
 
 
-def _to_bytes(picture: np.ndarray) -> np.ndarray:
+def to_bytes(picture: np.ndarray) -> np.ndarray:
     return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
@@ -178,7 +184,7 @@ def _paste(sheet: Image.Image, picture: np.ndarray, left: int, top: int) -> None
     sheet.paste(small, (left + (_CELL_PX - size[0]) // 2, top + (_CELL_PX - size[1]) // 2))
 
 
-def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width_px: int) -> str:
+def shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width_px: int) -> str:
     """The text, with its middle left out where it is too long: ends tell file names apart."""
     if font.getlength(text) <= width_px:
         return text
@@ -189,11 +195,11 @@ def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, wi
     return "…"
 
 
-def _font(size_px: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def font(size_px: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     return ImageFont.load_default(size_px)
 
 
-def _save(sheet: Image.Image, path: Path) -> None:
+def save_png(sheet: Image.Image, path: Path) -> None:
     data = io.BytesIO()
     sheet.save(data, format="PNG")
     try:
@@ -201,5 +207,5 @@ def _save(sheet: Image.Image, path: Path) -> None:
         write_whole(path, data.getvalue(), scratch=path.parent)
     except OSError as error:
         raise WriteError(
-            f"{path}: the contact sheet cannot be written ({error.strerror}); give another file"
+            f"{path}: the picture cannot be written ({error.strerror}); give another file"
         ) from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tfrecords_tools.container import ZARR_SUFFIX
 from tfrecords_tools.errors import SourceError
 from tfrecords_tools.images import IMAGE_SUFFIXES
 
@@ -27,24 +28,33 @@ class Problem(NamedTuple):
 
 
 class SourceImage(NamedTuple):
-    """One image: the files it is read from and what their names say."""
+    """One image: where it is read from, and what is known of it.
+
+    paths: locators, one for the image or one per channel. parts: what names and files say of it.
+    channels: names of all its channels, () where none are known. position: what it shares with the
+    other frames of one field in one file; None for an image that is a file of its own.
+    """
 
     paths: tuple[str, ...]
     parts: Mapping[str, str]
+    channels: tuple[str, ...] = ()
+    position: str | None = None
 
 
 @dataclass
 class Sources:
     """What a source folder holds.
 
-    rows: one per image, or per box; columns source_id, source_paths (tuple of posix paths below
-    the source folder), label (None where unknown), metadata, and with boxes xmin ymin xmax ymax.
+    rows: one per image, or per box; columns source_id, source_paths (tuple of locators below the
+    source folder), label (None where unknown), metadata, and with boxes xmin ymin xmax ymax.
+    channels: names in the order of the images, () where neither the user nor the files name them.
     """
 
     rows: pd.DataFrame
     metadata: tuple[str, ...]
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    channels: tuple[str, ...] = ()
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -59,12 +69,16 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 def find_images(source: Path) -> list[str]:
     """Posix paths below `source` of every image file, in natural order; hidden ones are left out.
 
+    A folder that is an image (.zarr) counts as one file.
+
     Raises SourceError where there is no such folder or no image in it.
     """
     if not source.exists():
         raise SourceError(f"{source}: no such folder; give the folder that holds the images")
     if not source.is_dir():
         raise SourceError(f"{source}: a file, expected the folder that holds the images")
+    if source.suffix.lower() == ZARR_SUFFIX:
+        raise SourceError(f"{source}: an image itself; give the folder that it lies in")
     found: list[str] = []
     seen: set[str] = set()
     for folder, subfolders, names in os.walk(source, followlinks=True):
@@ -73,10 +87,13 @@ def find_images(source: Path) -> list[str]:
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        images = [name for name in subfolders if Path(name).suffix.lower() == ZARR_SUFFIX]
+        subfolders[:] = [
+            name for name in subfolders if not name.startswith(".") and name not in images
+        ]
         found += [
             (Path(folder) / name).relative_to(source).as_posix()
-            for name in names
+            for name in (*names, *images)
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
     if not found:

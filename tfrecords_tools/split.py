@@ -22,8 +22,9 @@ IMAGE = "source_id"
 EXAMPLE = "example"
 
 _WELL_PARTS = ("row", "column")
-_PLACES = (("well",), _WELL_PARTS, ("position",), ("field",))
+PLACES = (("well",), _WELL_PARTS, ("position",), ("field",))
 UNKNOWN = "unknown"
+NOTHING_PLACED: Mapping[str, str] = {}
 
 _SHOWN_IDS = 6
 
@@ -36,7 +37,7 @@ def group_columns(split_by: Sequence[str], columns: Sequence[str]) -> tuple[str,
     """
     if not split_by:
         there = set(columns)
-        split_by = next((place for place in _PLACES if there.issuperset(place)), (IMAGE,))
+        split_by = next((place for place in PLACES if there.issuperset(place)), (IMAGE,))
     if tuple(split_by) == (EXAMPLE,):
         return ("example_id",)
     chosen: list[str] = []
@@ -67,7 +68,11 @@ def group_names(examples: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """One text per example; a missing value counts as one value of its own, `unknown`."""
     import pandas as pd
 
-    texts = [examples[name].map(as_text).fillna(UNKNOWN) for name in columns]
+    texts = [
+        examples[name].astype(object).where(examples[name].notna(), None).map(as_text)
+        for name in columns
+    ]
+    texts = [text.fillna(UNKNOWN) for text in texts]
     joined = ["/".join(values) for values in zip(*texts, strict=True)]
     return pd.Series(joined, index=examples.index, dtype=object)
 
@@ -82,12 +87,15 @@ def as_text(value: Any) -> str | None:
 
 
 def join_identical(
-    groups: Sequence[str], identities: Sequence[Hashable | None]
+    groups: Sequence[str],
+    identities: Sequence[Hashable | None],
+    placed: Mapping[str, str] = NOTHING_PLACED,
 ) -> tuple[list[str], list[list[str]]]:
     """Join groups that share an identity (the pixels of an image), whatever their names.
 
     Returns the name of each example's joined group, and the groups that were joined. An identity
-    of None joins nothing.
+    of None joins nothing. Groups that are `placed` in a split keep their names, and others join
+    them. Raises LeakError where that would join two splits.
     """
     parent = {group: group for group in groups}
 
@@ -107,10 +115,25 @@ def join_identical(
     members: dict[str, list[str]] = {}
     for group in sorted(parent):
         members.setdefault(root(group), []).append(group)
-    names = {group: _joined_name(found) for found in members.values() for group in found}
+    names: dict[str, str] = {}
+    for found in members.values():
+        there = [group for group in found if group in placed]
+        _check_one_place(found, there, placed)
+        name = there[0] if there else _joined_name(found)
+        names |= {group: group if group in placed else name for group in found}
     return [names[group] for group in groups], [
         found for found in members.values() if len(found) > 1
     ]
+
+
+def _check_one_place(found: Sequence[str], there: Sequence[str], placed: Mapping[str, str]) -> None:
+    if len({placed[group] for group in there}) > 1:
+        new = [group for group in found if group not in placed]
+        places = "; ".join(f"{group} ({placed[group]})" for group in there[:_SHOWN_IDS])
+        raise LeakError(
+            f"{_shown(new) or 'a new image'} holds images identical to some of {places}, which "
+            "stand in different splits already; leave the copies out"
+        )
 
 
 def held_out(examples: pd.DataFrame, rules: Sequence[str]) -> pd.Series:
@@ -174,6 +197,7 @@ def assign_splits(
     fractions: Sequence[float],
     seed: int,
     fixed: Mapping[str, str] | None = None,
+    placed: Mapping[str, str] = NOTHING_PLACED,
 ) -> dict[str, str]:
     """Give every group one split so that each class comes near its share in each of them.
 
@@ -183,13 +207,14 @@ def assign_splits(
         seed: decides between groups that fit equally well, whatever the order of `counts`.
         fixed: groups held out. A split that has some takes no others; the remaining splits share
             the other groups in the ratio of their fractions.
+        placed: groups that have their split already; the others bring the whole near its shares.
 
     First every class gets a group in every split, as far as its groups suffice (train before test
     before validation). Then each group goes where it is missed most: groups too large to be evened
     out later from the largest on, all others in random order, so that no split collects the
     images with many or few cells.
     """
-    fixed = dict(fixed or {})
+    held = dict(fixed or {})
     classes = sorted({name for found in counts.values() for name in found})
     amounts = {
         group: np.array([found.get(name, 0) for name in classes], dtype=float)
@@ -198,19 +223,26 @@ def assign_splits(
     open_splits = [
         place
         for place, split in enumerate(SPLITS)
-        if fractions[place] > 0 and split not in fixed.values()
+        if fractions[place] > 0 and split not in held.values()
     ]
-    free = sorted((group for group in counts if group not in fixed), key=lambda g: draw(seed, g))
+    free = sorted(
+        (group for group in counts if group not in held and group not in placed),
+        key=lambda g: draw(seed, g),
+    )
     if free and not open_splits:
         raise PlanError(
             f"{len(free)} groups are not held out, but no split is left for them; give a share of "
             "the fractions to a split without held-out groups"
         )
-    total = sum((amounts[group] for group in free), np.zeros(len(classes)))
+    open_names = [SPLITS[place] for place in open_splits]
+    shared = [group for group, name in placed.items() if group in counts and name in open_names]
+    total = sum((amounts[group] for group in (*free, *shared)), np.zeros(len(classes)))
     shares = np.array([fractions[place] if place in open_splits else 0.0 for place in range(3)])
     target = np.outer(shares / max(shares.sum(), 1e-12), total)
     free = _large_first(free, amounts, target[open_splits])
     current = np.zeros_like(target)
+    for group in shared:
+        current[SPLITS.index(placed[group])] += amounts[group]
     chosen: dict[str, int] = {}
 
     def place_group(group: str, split: int) -> None:
@@ -232,7 +264,7 @@ def assign_splits(
             # The change of the squared distance to the target, were the group put there.
             cost = ((amounts[group] ** 2 - 2 * amounts[group] * missing) * weight).sum(axis=1)
             place_group(group, open_splits[int(cost.argmin())])
-    return fixed | {group: SPLITS[split] for group, split in chosen.items()}
+    return held | dict(placed) | {group: SPLITS[split] for group, split in chosen.items()}
 
 
 def check_classes(examples: pd.DataFrame, fractions: Sequence[float], unit: str) -> list[str]:

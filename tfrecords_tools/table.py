@@ -49,6 +49,7 @@ RESERVED_COLUMNS = frozenset(
         "height_px",
         "width_px",
         "image_sha256",
+        "image_crc32c",
         "shard",
         "index",
         "predicted",
@@ -61,6 +62,7 @@ PROBABILITY = "probability_"
 # What R, pandas and spreadsheets write for an absent value; "None" may be the name of a class.
 ABSENT = ("", "NA", "NaN", "nan", "#N/A")
 _LEADING_ZERO = re.compile(r"0\d")
+_DECIMAL_COMMA = r"^\s*(-?\d+),(\d+(?:[eE][+-]?\d+)?)\s*$"
 _WHOLE = re.compile(r"-?\d+\.0")
 
 
@@ -77,12 +79,7 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path}: a table is a .csv or .parquet file, found {suffix or 'no suffix'}"
         )
     try:
-        if suffix == ".csv":
-            frame = pd.read_csv(
-                path, dtype=str, keep_default_na=False, na_values=ABSENT, encoding="utf-8-sig"
-            )
-        else:
-            frame = pd.read_parquet(path)
+        frame = _read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
     except FileNotFoundError:
         raise SourceError(f"{path}: no such table") from None
     except (OSError, ValueError, UnicodeDecodeError) as error:
@@ -94,6 +91,26 @@ def read_table(path: Path) -> pd.DataFrame:
         raise SourceError(f"{path}: the table has no rows; expected one per image, or per box")
     named = [name for name in frame.columns if not str(name).startswith("Unnamed:")]
     return pd.DataFrame({str(name).strip(): _as_text(frame[name]) for name in named})
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """CSV as programs of all countries write it: `;` or a tab between cells, then 0,5 is 0.5."""
+    import pandas as pd
+
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    separator = max(",;\t", key=header.count)
+    frame = pd.read_csv(
+        path,
+        sep=separator,
+        dtype=str,
+        keep_default_na=False,
+        na_values=ABSENT,
+        encoding="utf-8-sig",
+    )
+    if separator == ",":
+        return frame
+    return frame.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
 
 
 def check_columns(frame: pd.DataFrame, needed: Iterable[str], origin: Path, hint: str) -> None:

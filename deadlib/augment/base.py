@@ -88,8 +88,11 @@ class Augmentation(keras.layers.Layer):
         """Which images are changed, (B,) bool."""
         return chance(seeds, GATE, self.settings.probability)
 
-    def check_size(self, size_px: tuple[int, int]) -> None:
-        """Raise RecipeError where images of this size cannot be changed."""
+    def check_size(self, size_px: tuple[int, int], image_px: tuple[int, int] | None = None) -> None:
+        """Raise RecipeError where images of this size cannot be changed.
+
+        image_px: the size of the whole images, where size_px is that of windows cut from them.
+        """
 
     def compute_output_shape(self, images_shape: Any, seed_shape: Any) -> Any:
         return images_shape
@@ -114,7 +117,9 @@ def _problem(problem: Any, known: list[str]) -> str:
     parameter = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return f"unknown parameter {parameter}; {nearest(parameter, known)}"
-    return f"{parameter}: {problem['msg']}; found {problem['input']!r}"
+    return (
+        f"{parameter}: {problem['msg'].removeprefix('Value error, ')}; found {problem['input']!r}"
+    )
 
 
 def per_pixel(values: Any) -> Any:

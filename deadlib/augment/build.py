@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 
 from keras import ops
 
 from deadlib.augment.base import Augmentation, validated
+from deadlib.augment.dihedral import Dihedral, ZoomAnywhere
 from deadlib.augment.geometry import (
     Flip,
     Geometric,
     QuarterTurn,
     RandomCrop,
     Rotate,
+    Shear,
     Shift,
     Zoom,
     move,
@@ -23,14 +25,19 @@ from deadlib.augment.intensity import (
     BackgroundGradient,
     Blur,
     Brightness,
+    CameraNoise,
     Contrast,
+    Defocus,
     GainOffset,
     Gamma,
+    Lighting,
     Noise,
     Saturate,
     Sharpen,
 )
+from deadlib.augment.mixing import MIXINGS, Mixing, mix
 from deadlib.augment.randomness import derive, per_image
+from deadlib.augment.sampling import Interpolation
 from deadlib.augment.spline import ThinPlateSpline
 from deadlib.errors import RecipeError
 from deadlib.recipe import AugmentStep, InputSection, nearest
@@ -38,20 +45,30 @@ from deadlib.recipe import AugmentStep, InputSection, nearest
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "flip": Flip,
     "quarter_turn": QuarterTurn,
+    "dihedral": Dihedral,
     "rotate": Rotate,
     "zoom": Zoom,
+    "zoom_anywhere": ZoomAnywhere,
+    "shear": Shear,
     "shift": Shift,
     "thin_plate_spline": ThinPlateSpline,
     "blur": Blur,
+    "defocus": Defocus,
     "sharpen": Sharpen,
     "contrast": Contrast,
     "brightness": Brightness,
+    "lighting": Lighting,
     "gamma": Gamma,
     "saturate": Saturate,
     "background_gradient": BackgroundGradient,
+    "camera_noise": CameraNoise,
     "noise": Noise,
     "gain_offset": GainOffset,
 }
+
+
+MIXING_STREAM = 0x6D6978
+"""Apart from the streams of the other steps, which are their places in the list."""
 
 
 def build_augmenter(
@@ -63,12 +80,12 @@ def build_augmenter(
     (B, 2) for a seed of each image; it returns (B, *input.size_px, C) float32. In order: the
     random crop where input.fit is crop, the steps that belong before normalisation, `normalise`,
     the steps that belong after it. Geometric steps that follow each other are composed into a
-    single reading of the images.
+    single reading of the images. Steps that mix images are left to `build_mixer`.
 
     Raises RecipeError for unknown names and settings and for steps that do not fit the size; and
     on the first call where images are smaller than the crop.
     """
-    layers = [_layer(position, step) for position, step in enumerate(steps, start=1)]
+    layers = [layer for layer in _layers(steps) if isinstance(layer, Augmentation)]
     for layer in layers:
         layer.check_size(input.size_px)
     before = [layer for layer in layers if layer.stage == "before"]
@@ -78,32 +95,71 @@ def build_augmenter(
 
     def augment(images: Any, seed: Any) -> Any:
         seeds = per_image(seed, ops.shape(images)[0])
-        images = _apply(before, images, seeds)
-        return _apply(after, normalise(images), derive(seeds, len(before)))
+        images = _apply(before, images, seeds, input.interpolation)
+        return _apply(after, normalise(images), derive(seeds, len(before)), input.interpolation)
 
     return augment
 
 
-def _layer(position: int, step: AugmentStep) -> Augmentation:
+def build_mixer(
+    steps: Sequence[AugmentStep],
+) -> Callable[[Any, Any, Any], tuple[Any, Any]] | None:
+    """The steps that mix the images of a batch, which come last; None where there are none.
+
+    The function takes images (B, H, W, C) float32 as `build_augmenter` returns them, targets
+    (B, K) float32 and seeds (B, 2), and returns images and targets. Raises as `build_augmenter`.
+    """
+    layers = [layer for layer in _layers(steps) if isinstance(layer, Mixing)]
+    if not layers:
+        return None
+    return lambda images, targets, seeds: mix(
+        layers, images, targets, derive(per_image(seeds, None), MIXING_STREAM)
+    )
+
+
+def check_steps(
+    steps: Sequence[AugmentStep], size_px: tuple[int, int], image_px: tuple[int, int]
+) -> None:
+    """Raise RecipeError for steps that cannot be built, or not for windows of size_px in images
+    of image_px: early, before anything is read."""
+    layers = [layer for layer in _layers(steps) if isinstance(layer, Augmentation)]
+    before = [layer for layer in layers if layer.stage == "before"]
+    reading = list(takewhile(lambda layer: isinstance(layer, Geometric), before))
+    for layer in layers:
+        layer.check_size(size_px, image_px if layer in reading else size_px)
+
+
+def is_foreign(step: AugmentStep) -> bool:
+    """Whether a step is a layer of KerasCV, which XLA cannot always compile."""
+    return step.name.startswith("keras_cv.")
+
+
+def _layers(steps: Sequence[AugmentStep]) -> list[Augmentation | Mixing]:
+    return [_layer(position, step) for position, step in enumerate(steps, start=1)]
+
+
+def _layer(position: int, step: AugmentStep) -> Augmentation | Mixing:
     where = f"augment, step {position} ({step.name})"
-    if step.name not in AUGMENTATIONS:
-        raise RecipeError(f"{where}: unknown; {nearest(step.name, list(AUGMENTATIONS))}")
-    kind = AUGMENTATIONS[step.name]
+    if is_foreign(step):
+        from deadlib.augment.keras_cv import keras_cv_layer
+
+        return keras_cv_layer(where, step.name, step.parameters)
+    known: dict[str, type[Augmentation] | type[Mixing]] = {**AUGMENTATIONS, **MIXINGS}
+    if step.name not in known:
+        raise RecipeError(f"{where}: unknown; {nearest(step.name, list(known))}")
+    kind = known[step.name]
     return kind(**validated(kind.Settings, step.parameters, where).model_dump())
 
 
-def _apply(layers: Sequence[Augmentation], images: Any, seeds: Any) -> Any:
+def _apply(
+    layers: Sequence[Augmentation], images: Any, seeds: Any, interpolation: Interpolation
+) -> Any:
     """Layers in order, each with seeds of its own; runs of geometric ones in one reading."""
     seeded = [(layer, derive(seeds, position)) for position, layer in enumerate(layers)]
     for geometric, run in groupby(seeded, key=lambda pair: isinstance(pair[0], Geometric)):
         if geometric:
-            images = _moved(images, list(run))
+            images = move(images, list(run), interpolation)
         else:
             for layer, layer_seeds in run:
                 images = layer(images, layer_seeds)
     return images
-
-
-def _moved(images: Any, steps: list[Any]) -> Any:
-    crops = [step.settings.size_px for step, _ in steps if isinstance(step, RandomCrop)]
-    return move(images, steps, *crops)

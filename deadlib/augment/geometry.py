@@ -6,15 +6,24 @@ import math
 from collections.abc import Sequence
 from functools import reduce
 from itertools import groupby
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from keras import ops
 from pydantic import Field
 
 from deadlib.augment.base import Augmentation, CommonSettings, PositiveRange
 from deadlib.augment.randomness import chance, log_uniform, per_image, uniform
-from deadlib.augment.sampling import pixel_grid, sample
+from deadlib.augment.sampling import Interpolation, pixel_grid, sample
 from deadlib.errors import RecipeError
+
+
+class Window(NamedTuple):
+    """What is kept of images: a window of each, or the whole."""
+
+    image_px: tuple[int, int]
+    size_px: tuple[int, int]
+    start: tuple[Any, Any] | None = None
+    """Its first row and column in each image, (B,) whole float32; None where it is the whole."""
 
 
 class Geometric(Augmentation):
@@ -25,16 +34,20 @@ class Geometric(Augmentation):
 
     interpolates: ClassVar[bool] = True
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # bfloat16 images are read as they are, at float32 coordinates.
+        self.autocast = False
+
     def call(self, images: Any, seed: Any) -> Any:
         seeds = per_image(seed, ops.shape(images)[0])
         return move(images, [(self, seeds)])
 
-    def source(self, coordinates: Sequence[Any], seeds: Any, size_px: tuple[int, int]) -> Any:
+    def source(self, coordinates: Sequence[Any], seeds: Any, window: Window) -> Any:
         """Where the values at coordinates come from.
 
-        coordinates: rows and columns, each (B or 1, h, w); so is what is returned, with B.
-        size_px: rows and columns of the image before this augmentation. Images that their gate
-        leaves alone keep their coordinates.
+        coordinates: rows and columns in the window, each (B or 1, h, w); so is what is returned,
+        with B. Images that their gate leaves alone keep their coordinates.
         """
         raise NotImplementedError
 
@@ -55,30 +68,36 @@ class Affine(Geometric):
 def move(
     images: Any,
     steps: Sequence[tuple[Geometric, Any]],
-    output_px: tuple[int, int] | None = None,
+    interpolation: Interpolation = "bilinear",
 ) -> Any:
     """Apply geometric steps, each with its seeds (B, 2), in this order and in one reading.
 
-    Returns (B, *output_px, C); by default the size stays.
+    A RandomCrop comes first: what it leaves out is there still, to be moved into the window.
+    Returns (B, h, w, C) of the images' dtype, h and w those of the crop or of the images.
     """
     size_px = images.shape[1:3]
-    output_px = output_px or size_px
-    coordinates: Any = pixel_grid(*output_px)
+    window = Window(size_px, size_px)
+    for step, seeds in steps[:1]:
+        if isinstance(step, RandomCrop):
+            window = Window(size_px, step.settings.size_px, step.start(seeds, size_px))
+    coordinates: Any = pixel_grid(*window.size_px)
     # What was done last is undone first: from the result back to the image.
-    framed = [
-        (step, seeds, size_px if isinstance(step, RandomCrop) else output_px)
-        for step, seeds in reversed(steps)
-    ]
-    for affine, run in groupby(framed, key=lambda entry: isinstance(entry[0], Affine)):
+    for affine, run in groupby(reversed(steps), key=lambda entry: isinstance(entry[0], Affine)):
         if affine:
             # One matrix for the whole run, through a sum even where the run is a single step: XLA
             # computes sums once, and what leads up to plain arithmetic for every pixel.
-            matrices = [step.gated_matrix(seeds, frame_px) for step, seeds, frame_px in run]
+            matrices = [
+                step.gated_matrix(
+                    seeds, size_px if isinstance(step, RandomCrop) else window.size_px
+                )
+                for step, seeds in run
+            ]
             coordinates = _transformed(coordinates, reduce(_then, matrices, _identity()))
         else:
-            for step, seeds, frame_px in run:
-                coordinates = step.source(coordinates, seeds, frame_px)
-    return sample(images, coordinates, any(step.interpolates for step, _ in steps))
+            for step, seeds in run:
+                coordinates = step.source(coordinates, seeds, window)
+    interpolates = any(step.interpolates for step, _ in steps)
+    return sample(images, coordinates, interpolation if interpolates else "none")
 
 
 class RandomCrop(Affine):
@@ -89,11 +108,11 @@ class RandomCrop(Affine):
     class Settings(CommonSettings):
         size_px: tuple[int, int]
 
-    def call(self, images: Any, seed: Any) -> Any:
-        seeds = per_image(seed, ops.shape(images)[0])
-        return move(images, [(self, seeds)], self.settings.size_px)
-
     def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        return _translation(*self.start(seeds, size_px))
+
+    def start(self, seeds: Any, size_px: tuple[int, int]) -> tuple[Any, Any]:
+        """The first row and column of each window, (B,) whole float32."""
         offsets = []
         for axis, (size, window) in enumerate(zip(size_px, self.settings.size_px, strict=True)):
             if window > size:
@@ -102,7 +121,7 @@ class RandomCrop(Affine):
                     f"{tuple(size_px)} px; give a smaller size_px or input.fit: resize"
                 )
             offsets.append(ops.floor(uniform(seeds, axis + 1) * (size - window + 1)))
-        return _translation(*offsets)
+        return offsets[0], offsets[1]
 
 
 class Flip(Affine):
@@ -132,7 +151,7 @@ class QuarterTurn(Affine):
 
     interpolates = False
 
-    def check_size(self, size_px: tuple[int, int]) -> None:
+    def check_size(self, size_px: tuple[int, int], image_px: tuple[int, int] | None = None) -> None:
         if size_px[0] != size_px[1]:
             raise RecipeError(
                 f"quarter_turn needs square images, these are {size_px[0]} x {size_px[1]} px; "
@@ -163,11 +182,33 @@ class Zoom(Affine):
 
     class Settings(CommonSettings):
         factor: PositiveRange = Field((0.8, 1.25), description="above 1 magnifies; log-uniform")
+        aspect: PositiveRange = Field(
+            (1.0, 1.0),
+            description="factor along columns over that along rows, about their geometric mean; "
+            "log-uniform",
+        )
 
     def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
         step = 1 / log_uniform(seeds, 1, *self.settings.factor)
+        stretch = ops.sqrt(log_uniform(seeds, 2, *self.settings.aspect))
         zero = ops.zeros_like(step)
-        return _about_centre([step, zero], [zero, step], size_px)
+        return _about_centre([step * stretch, zero], [zero, step / stretch], size_px)
+
+
+class Shear(Affine):
+    """Slant about the centre, rows and columns each by an angle; corners are filled by reflection.
+
+    Along rows, what stands upright leans by the angle; along columns, what lies level tilts.
+    """
+
+    class Settings(CommonSettings):
+        degrees: float = Field(10.0, ge=0, lt=45, description="the largest angle, either way")
+
+    def matrix(self, seeds: Any, size_px: tuple[int, int]) -> Any:
+        largest = math.radians(self.settings.degrees)
+        tilt, lean = (ops.tan(uniform(seeds, axis, (), -largest, largest)) for axis in (1, 2))
+        one = ops.ones_like(tilt)
+        return _about_centre([one, tilt], [lean, one], size_px)
 
 
 class Shift(Affine):

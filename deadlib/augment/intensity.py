@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from deadlib.augment.base import Augmentation, CommonSettings, PositiveRange, Range, per_pixel
 from deadlib.augment.randomness import log_uniform, normal, uniform
+
+
+def _below_1(value: tuple[float, float]) -> tuple[float, float]:
+    if value[1] >= 1:
+        raise ValueError("must lie below 1")
+    return value
+
+
+Share = Annotated[PositiveRange, AfterValidator(_below_1)]
+"""[low, high], larger than 0 and below 1."""
 
 
 class Blur(Augmentation):
@@ -23,6 +33,22 @@ class Blur(Augmentation):
     def change(self, images: Any, seeds: Any) -> Any:
         low, high = self.settings.sigma_px
         return gaussian_blur(images, uniform(seeds, 1, (), low, high), high)
+
+
+class Defocus(Augmentation):
+    """Blur by a uniform disc: a lens out of focus, by geometrical optics.
+
+    The disc is the pupil's shadow on the camera: its radius is the distance out of focus x NA x
+    magnification / pixel size. Pixels on its rim count by the share that it covers. Diffraction,
+    which rounds the disc where it is small, is left to `blur`.
+    """
+
+    class Settings(CommonSettings):
+        radius_px: Range = Field((0.0, 3.0), description="of the disc; uniform")
+
+    def change(self, images: Any, seeds: Any) -> Any:
+        low, high = self.settings.radius_px
+        return disc_blur(images, uniform(seeds, 1, (), low, high), high)
 
 
 class Sharpen(Augmentation):
@@ -62,6 +88,23 @@ class Brightness(Augmentation):
         amplitude = self.settings.amplitude
         shift = per_pixel(uniform(seeds, 1, (), -amplitude, amplitude))
         return images + shift * ops.std(images, axis=(1, 2, 3), keepdims=True)
+
+
+class Lighting(Augmentation):
+    """Contrast and brightness that never leave 0-1: sigmoid(scale x logit(x) + logit(change)).
+
+    fastai's `contrast` and `brightness` (Howard and Gugger 2020, Information 11:108), for
+    intensities in 0-1; one step does both, and two steps draw for each by itself.
+    """
+
+    class Settings(CommonSettings):
+        scale: PositiveRange = Field((0.9, 1 / 0.9), description="above 1 stretches; log-uniform")
+        change: Share = Field((0.45, 0.55), description="above 0.5 brightens; uniform")
+
+    def change(self, images: Any, seeds: Any) -> Any:
+        scale = per_pixel(log_uniform(seeds, 1, *self.settings.scale))
+        change = per_pixel(uniform(seeds, 2, (), *self.settings.change))
+        return ops.sigmoid(scale * _logit(images) + _logit(change))
 
 
 class Gamma(Augmentation):
@@ -112,6 +155,34 @@ class BackgroundGradient(Augmentation):
         return images + amplitude * ops.std(images, axis=(1, 2), keepdims=True) * surface[..., None]
 
 
+class CameraNoise(Augmentation):
+    """Shot noise and read noise, as of a camera that caught less light.
+
+    The Poissonian-Gaussian model of Foi et al. 2008 (IEEE Trans. Image Process. 17:1737), its
+    Poisson part by a Gaussian of the same variance: a pixel of n photons gets noise of variance
+    n + read_noise^2 photons^2. It adds to the noise that the image has; nothing is clipped.
+    """
+
+    class Settings(CommonSettings):
+        photons: PositiveRange = Field(
+            (500.0, 20000.0), description="caught by a pixel at full scale; log-uniform"
+        )
+        read_noise: Range = Field((0.0, 5.0), description="deviation, in photons; uniform")
+        full_scale: float = Field(
+            1.0,
+            gt=0,
+            description="the intensity, in unit range, of a full pixel: 1, or 0.0625 for a 12-bit "
+            "camera whose values stand in 16-bit files",
+        )
+
+    def change(self, images: Any, seeds: Any) -> Any:
+        step = self.settings.full_scale / log_uniform(seeds, 1, *self.settings.photons)
+        step = per_pixel(step)
+        read = per_pixel(uniform(seeds, 2, (), *self.settings.read_noise))
+        variance = ops.maximum(images / step, 0.0) + ops.square(read)
+        return images + step * ops.sqrt(variance) * normal(seeds, 2, images.shape[1:])
+
+
 class Noise(Augmentation):
     """Add Gaussian noise, independent for every pixel and channel, to the normalised image."""
 
@@ -128,13 +199,18 @@ class Noise(Augmentation):
 
 
 class GainOffset(Augmentation):
-    """Multiply each channel of each normalised image by N(1, gain) and add N(0, offset)."""
-
-    stage = "after"
+    """Multiply each channel of each image by N(1, gain) and add N(0, offset)."""
 
     class Settings(CommonSettings):
+        intensities: Literal["normalised", "stored"] = Field(
+            "normalised", description="those after normalisation, or before it, in unit range"
+        )
         gain_deviation: float = Field(0.1, ge=0, description="of the factor about 1")
         offset_deviation: float = Field(0.1, ge=0, description="of the sum about 0")
+
+    @property
+    def stage(self) -> Literal["before", "after"]:  # type: ignore[override]
+        return "after" if self.settings.intensities == "normalised" else "before"
 
     def change(self, images: Any, seeds: Any) -> Any:
         shape = (1, 1, images.shape[-1])
@@ -168,6 +244,40 @@ def _weighted_sum(images: Any, weights: Any, radius: int, axis: int) -> Any:
         shifted = padded[:, window] if axis == 1 else padded[:, :, window]
         total = total + per_pixel(weights[:, tap]) * shifted
     return total
+
+
+def disc_blur(images: Any, radius_px: Any, largest_px: float) -> Any:
+    """Blur each image by a disc of its own radius (B,), none above largest_px; edges are reflected.
+
+    No disc is separable. Its Fourier transform is a product of two small cosine matrices with the
+    disc, and the blur a multiplication by it: the time does not grow with the radius.
+    """
+    height, width = images.shape[1:3]
+    margins = [min(math.ceil(largest_px), size - 1) for size in (height, width)]
+    down, across = (np.arange(-margin, margin + 1, dtype=np.float32) for margin in margins)
+    distance = np.sqrt(down[:, None] ** 2 + across**2)
+    disc = ops.clip(radius_px[:, None, None] + 0.5 - distance, 0.0, 1.0)
+    disc = disc / ops.sum(disc, axis=(1, 2), keepdims=True)
+    padding = [(0, 0), *((margin, margin) for margin in margins), (0, 0)]
+    padded = ops.transpose(ops.pad(images, padding, mode="reflect"), (0, 3, 1, 2))
+    rows, columns = padded.shape[2:]
+    response = ops.matmul(ops.matmul(_cosines(rows, down), disc), _cosines(columns, across).T)
+    real, imaginary = ops.fft2((padded, ops.zeros_like(padded)))
+    response = response[:, None]
+    blurred, _ = ops.ifft2((real * response, imaginary * response))
+    blurred = blurred[:, :, margins[0] : rows - margins[0], margins[1] : columns - margins[1]]
+    return ops.transpose(blurred, (0, 2, 3, 1))
+
+
+def _cosines(size: int, taps: np.ndarray) -> np.ndarray:
+    """Of every frequency of `size` samples at each tap: (size, taps) float32."""
+    angle = 2 * np.pi * np.outer(np.arange(size), taps.astype(np.float64)) / size
+    return np.cos(angle).astype(np.float32)
+
+
+def _logit(share: Any) -> Any:
+    share = ops.clip(share, 1e-7, 1 - 1e-7)
+    return ops.log(share) - ops.log1p(-share)
 
 
 def _surfaces(height_px: int, width_px: int) -> np.ndarray:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deadlib.cli import terminal
+from deadlib.cli.verify import cores
+from deadlib.cli.verify import main as verify
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tfrecords_tools import ConversionSettings, Plan
+    from tfrecords_tools import ConversionSettings, DaskCluster, Plan
+    from tfrecords_tools.journal import Journal
+    from tfrecords_tools.pool import Workers
+    from tfrecords_tools.share import Share
 
 _SKIPPED_SHOWN = 20
 _GROUPS_SHOWN = 40
+_WHO_WORKS = ("--workers", "--scheduler", "--shard-range")
 
 
 def _grid(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -28,6 +34,8 @@ def _grid(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int
     rows, separator, columns = value.lower().partition("x")
     if not (separator and rows.isdecimal() and columns.isdecimal()):
         raise click.BadParameter(f"{value!r}; expected ROWSxCOLUMNS, for example 2x2")
+    if not int(rows) or not int(columns):
+        raise click.BadParameter(f"{value!r}; expected 1x1 or more")
     return int(rows), int(columns)
 
 
@@ -43,13 +51,46 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
     return tuple(name.strip() for name in value.split(",") if name.strip()) if value else ()
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _encoding(_: click.Context, __: click.Parameter, value: str) -> str:
+    from tfrecords_tools.errors import PlanError
+    from tfrecords_tools.settings import parse_encoding
+
+    try:
+        parse_encoding(value)
+    except PlanError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
 
 
-@click.command(cls=terminal.Command, name="convert")
+def _share(_: click.Context, __: click.Parameter, value: str | None) -> Share | None:
+    from tfrecords_tools.errors import PlanError
+    from tfrecords_tools.share import parse_share
+
+    try:
+        return parse_share(value) if value is not None else None
+    except PlanError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+class _Convert(terminal.Command):
+    """`deadlib-convert SOURCE OUT`, and `deadlib-convert verify DATASET`."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args[:1] == ["verify"]:
+            return verify.make_context(f"{info_name} verify", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+@click.command(cls=_Convert, name="convert")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path), required=False)
 @click.option(
@@ -68,7 +109,8 @@ def _cores() -> int:
     "--table",
     metavar="FILE",
     help="CSV or Parquet with one row per image: its path below SOURCE (it may contain {channel}), "
-    "its label and any other columns.",
+    "its label and any other columns. Without a path column it is joined by the columns that it "
+    "shares with the images, such as well.",
 )
 @click.option(
     "--boxes",
@@ -82,6 +124,23 @@ def _cores() -> int:
     callback=_names,
     metavar="A,B,...",
     help="Channel names in order; with {channel} each is a file of its own.",
+)
+@click.option(
+    "--z",
+    metavar="PLANE",
+    help="Of z-stacks: the number of a plane from 1, max, mean, or focus (the sharpest plane).",
+)
+@click.option(
+    "--pages",
+    type=click.Choice(["time", "z", "channel"]),
+    help="What the pages of a TIFF are where it does not say.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "files", "harmony", "imagexpress", "metamorph"]),
+    default="auto",
+    help="How a plate export is read. auto goes by its index file, or by the names if there is a "
+    "pattern; files reads every file on its own.",
 )
 @click.option("--tile", callback=_grid, metavar="RxC", help="Cut each image into a grid, as 2x2.")
 @click.option("--crop-px", type=int, metavar="N", help="Cut square crops of this side.")
@@ -119,12 +178,24 @@ def _cores() -> int:
     help="Put these into test and nothing else; validation:COLUMN=VALUE into validation.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Decides which groups go where.")
+@click.option(
+    "--normalise-to",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="The control wells by which plates are compared, as treatment=DMSO; may be repeated.  "
+    "[default: all wells]",
+)
+@click.option(
+    "--illumination", is_flag=True, help="Fit the shading of each plate and channel as well."
+)
 @click.option("--name", metavar="NAME", help="Name of the dataset.  [default: that of SOURCE]")
 @click.option(
     "--encoding",
-    type=click.Choice(["raw", "png"]),
     default="raw",
-    help="raw is read fastest; png is smaller. Both keep every bit.",
+    callback=_encoding,
+    metavar="NAME",
+    help="raw is read fastest; png is smaller. Both keep every bit; jpeg, or jpeg:90 with a "
+    "quality, loses data.",
 )
 @click.option("--examples-per-shard", type=click.IntRange(min=1), default=512, metavar="N")
 @click.option(
@@ -137,13 +208,35 @@ def _cores() -> int:
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes.  [default: the number of cores]"
 )
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on the Dask cluster of this scheduler, such as tcp://node7:8786, instead of here.",
+)
+@click.option(
+    "--shard-range",
+    "share",
+    metavar="i/N",
+    callback=_share,
+    help="Write only part i of N of the shards: for the jobs of an array on one shared disk. "
+    "Whichever finds all shards written finishes the dataset.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the dataset that is in OUT.")
+@click.option(
+    "--append",
+    is_flag=True,
+    help="Add what is new in SOURCE to the dataset in OUT, with that dataset's own settings; what "
+    "it holds keeps its split, its row and its bytes.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan, write nothing; OUT may be left out.")
 def main(
     source: Path,
     out: Path | None,
     workers: int | None,
+    scheduler: str | None,
+    share: Share | None,
     overwrite: bool,
+    append: bool,
     dry_run: bool,
     **options: Any,
 ) -> None:
@@ -160,40 +253,157 @@ def main(
     Whole groups (wells, unless told otherwise) go to train, validation or test, and identical
     images go together whatever their names. --dry-run shows the plan first. The same command
     finishes a conversion that was stopped. docs/convert.md tells more.
-    """
-    from tfrecords_tools import make_plan, write_dataset
-    from tfrecords_tools.conversion import check_out
 
-    if out is None and not dry_run:
+    \b
+    deadlib-convert images dataset --append     adds what is new in images
+    deadlib-convert verify dataset              reads a dataset back; --help after it tells more
+
+    A folder of images that is named verify is given as ./verify.
+    """
+    from tfrecords_tools import open_dataset, write_dataset
+    from tfrecords_tools.conversion import check_out
+    from tfrecords_tools.encodings import in_words
+    from tfrecords_tools.journal import Journal
+    from tfrecords_tools.memory import peak_memory
+    from tfrecords_tools.shards import PROGRESS_FOLDER
+    from tfrecords_tools.write import write_share
+
+    if out is None and (append or not dry_run):
         raise click.UsageError("give OUT, the folder for the dataset, or --dry-run")
+    if append and overwrite:
+        raise click.UsageError("--append keeps the dataset, --overwrite replaces it; choose one")
+    if share is not None and (overwrite or append):
+        raise click.UsageError(
+            "--shard-range makes a new dataset: with --overwrite every job would take away what "
+            "the others have written (remove OUT before), and --append is for one command"
+        )
+    if scheduler is not None and workers is not None:
+        raise click.UsageError("--workers are processes here, --scheduler has its own; choose one")
     settings = _settings(options)
-    workers = workers or _cores()
+    peak = click.get_current_context().with_resource(peak_memory())
+    journal = None
     if out is not None and not dry_run:
-        check_out(source, out, overwrite)
-    with terminal.progress() as progress:
-        plan = make_plan(source, settings, workers=workers, progress=progress)
-    _show_plan(plan, groups=dry_run)
+        check_out(source, out, overwrite or share is not None, append)
+        journal = Journal(out / PROGRESS_FOLDER, source, share.begin if share else 0.0)
+    place: Workers = workers or cores()
+    if scheduler is not None:
+        place = _cluster(scheduler, source, None if dry_run else out)
+    with journal or nullcontext(), terminal.progress() as progress:
+        plan = _plan(source, settings, out if append else None, place, journal, progress)
+    nothing_new = append and not plan.new_examples
+    _show_plan(plan, groups=dry_run and not nothing_new)
     if out is None or dry_run:
         terminal.note("dry run: nothing was written")
         return
+    how: dict[str, Any] = {"workers": place, "command": _command(sys.argv)}
     with terminal.native_output_to(None), terminal.progress() as progress:
-        dataset = write_dataset(
-            plan,
-            out,
-            workers=workers,
-            overwrite=overwrite,
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            progress=progress,
+        missing = []
+        if share is not None:
+            missing = write_share(plan, out, share, progress=progress, **how)
+        else:
+            write_dataset(plan, out, overwrite=overwrite, progress=progress, **how)
+    if share is not None and missing:
+        terminal.note(
+            f"share {share.number}/{share.count} is written; {len(missing)} shards of other "
+            "shares are missing yet: the job that writes the last one finishes the dataset, or "
+            "the same command without --shard-range does"
         )
-    shards = dataset.info["shards"]
+        return
+    if nothing_new:
+        terminal.show(f"{out}: nothing new in {source}; the dataset is as it was")
+        return
+    shards = open_dataset(out).info["shards"]
     size_mb = sum(shard["bytes"] for shard in shards) / 1e6
-    terminal.show(f"{out}: {len(plan.examples)} examples in {len(shards)} shards, {size_mb:.1f} MB")
+    added = f" ({plan.new_examples} of them new)" if append else ""
+    terminal.show(
+        f"{out}: {len(plan.examples)} examples{added} in {len(shards)} shards, {size_mb:.1f} MB"
+    )
+    terminal.show(
+        in_words(plan.encoding, _pixels_bytes(plan), sum(shard["bytes"] for shard in shards))
+    )
+    if peak():
+        terminal.note(f"peak memory {peak() / 2**20:.0f} MiB, all processes together")
     terminal.note(f"next: deadlib-inspect {shlex.quote(str(out))}")
 
 
+def _cluster(address: str, source: Path, out: Path | None) -> DaskCluster:
+    """The cluster, connected until the command ends, whose workers see the same files."""
+    from tfrecords_tools import DaskCluster
+
+    cluster: DaskCluster = click.get_current_context().with_resource(DaskCluster(address, source))
+    terminal.note(f"waiting for the workers of {address}")
+    cluster.check(out)
+    return cluster
+
+
+def _command(arguments: list[str]) -> str:
+    """How the dataset is made again, whoever shared the work: the same for all of them."""
+    words = [Path(arguments[0]).name]
+    following = iter(arguments[1:])
+    for word in following:
+        if word in _WHO_WORKS:
+            next(following, None)
+        elif word.partition("=")[0] not in _WHO_WORKS:
+            words.append(word)
+    return shlex.join(words)
+
+
+def _plan(
+    source: Path,
+    settings: ConversionSettings,
+    onto: Path | None,
+    workers: Workers,
+    journal: Journal | None,
+    progress: terminal.ProgressCallback,
+) -> Plan:
+    """A new plan, or that of what is added to the dataset `onto`."""
+    from tfrecords_tools import make_plan, open_dataset
+
+    if onto is None:
+        return make_plan(source, settings, workers=workers, journal=journal, progress=progress)
+    from tfrecords_tools.append import addition_settings, plan_addition
+
+    dataset = open_dataset(onto)
+    given = {
+        name: getattr(settings, name)
+        for name in _named_options(click.get_current_context())
+        if hasattr(settings, name)
+    }
+    return plan_addition(
+        dataset,
+        source,
+        addition_settings(dataset, given),
+        workers=workers,
+        journal=journal,
+        progress=progress,
+    )
+
+
+def _named_options(context: click.Context) -> list[str]:
+    """The options that stand on the command line, as the settings call them."""
+    named = [
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    return [*named, "table", "labels"] if "boxes" in named else named
+
+
+def _pixels_bytes(plan: Plan) -> int:
+    """Of the deepest data type, where the images have several."""
+    import numpy as np
+
+    depth = max(np.dtype(dtype).itemsize for dtype in plan.facts["dtypes"])
+    pixels = int((plan.examples["height_px"] * plan.examples["width_px"]).sum())
+    return pixels * len(plan.channels) * depth
+
+
 def _settings(options: dict[str, Any]) -> ConversionSettings:
-    """The options as settings; a table that lies here is meant, not one of that name in SOURCE."""
-    from tfrecords_tools import ConversionSettings
+    """The options as settings; a table that lies here is meant, not one of that name in SOURCE.
+
+    Raises UsageError where an option's value is none, or options contradict each other.
+    """
+    from tfrecords_tools import ConversionSettings, PlanError
 
     labels, boxes = options.pop("labels"), options.pop("boxes")
     if boxes is not None and options["table"] is not None:
@@ -205,7 +415,10 @@ def _settings(options: dict[str, Any]) -> ConversionSettings:
         table = str(Path(table).resolve())
     if labels is None:
         labels = _label_source(boxes, options["table"], options["pattern"])
-    return ConversionSettings(**{**options, "labels": labels, "table": table})
+    try:
+        return ConversionSettings(**{**options, "labels": labels, "table": table})
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _label_source(boxes: str | None, table: str | None, pattern: str | None) -> str:

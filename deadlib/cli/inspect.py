@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,12 @@ from deadlib.cli import terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tfrecords_tools import Dataset
+
 _SIZES_SHOWN = 4
 _SKIPPED_SHOWN = 20
+_PLATES_SHOWN = 40
+_OF_A_PLATE = ("median", "mean", "deviation")
 
 # Columns with this few values are shown with the classes of each value.
 _VALUES_SHOWN = 8
@@ -31,8 +36,37 @@ _VALUES_SHOWN = 8
     "--per-class", type=click.IntRange(1, 40), default=8, help="Examples of each class on it."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Decides which examples are on it.")
+@click.option(
+    "--augmentations",
+    is_flag=True,
+    help="Draw what the augmentations of a recipe do; DATASET is then the recipe's YAML file.",
+)
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --augmentations: the image to draw.  [default: one of the recipe's dataset]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --example or --augmentations: the picture (PNG) to write.  [default: "
+    "DATASET-ID.png or RECIPE-augmentations.png]",
+)
 @click.option("--verify", is_flag=True, help="Read every byte and compare the checksums as well.")
-def main(dataset: Path, sheet: Path | None, per_class: int, seed: int, verify: bool) -> None:
+@click.option(
+    "--example", metavar="ID", help="Show one example instead: its columns, and all its channels."
+)
+def main(
+    dataset: Path,
+    sheet: Path | None,
+    per_class: int,
+    seed: int,
+    verify: bool,
+    example: str | None,
+    augmentations: bool,
+    image: Path | None,
+    out: Path | None,
+) -> None:
     """Show what is in DATASET, a folder that deadlib-convert made.
 
     Prints a data card: examples by split and class, what plates, wells and other columns there
@@ -43,11 +77,25 @@ def main(dataset: Path, sheet: Path | None, per_class: int, seed: int, verify: b
     \b
     deadlib-inspect dataset
     deadlib-inspect dataset --sheet look.png --per-class 12 --verify
+    deadlib-inspect dataset --example dead/B03_1.tif_01_02 --out look.png
+    deadlib-inspect configs/quickstart.yaml --augmentations --out look.png
     """
+    if augmentations and example is not None:
+        raise click.UsageError("--example and --augmentations are two pictures; choose one")
+    if augmentations:
+        _draw_augmentations(dataset, image, out)
+        return
+    if image is not None:
+        raise click.UsageError("--image goes with --augmentations and the file of a recipe")
+    if out is not None and example is None:
+        raise click.UsageError("--out is the picture of --example or --augmentations; give one")
     from tfrecords_tools.card import contact_sheet, data_card
     from tfrecords_tools.dataset import open_dataset
 
     opened = open_dataset(dataset)
+    if example is not None:
+        _show_example(opened, example, out)
+        return
     if verify:
         with terminal.progress() as progress:
             opened.verify_checksums(progress)
@@ -59,6 +107,41 @@ def main(dataset: Path, sheet: Path | None, per_class: int, seed: int, verify: b
     terminal.show(f"contact sheet: {sheet}")
 
 
+def _show_example(dataset: Dataset, example_id: str, out: Path | None) -> None:
+    """Every column of its row of the manifest, and its picture."""
+    from tfrecords_tools.portrait import find_example, portrait
+
+    row = find_example(dataset, example_id)
+    columns = dataset.manifest.iloc[row]
+    widest = max(len(str(name)) for name in columns.index)
+    for name, value in columns.items():
+        terminal.show(f"{name:<{widest}}  {_in_words(value)}")
+    folder = dataset.folder.resolve()
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", example_id)
+    written = portrait(dataset, row, out or folder.with_name(f"{folder.name}-{name}.png"))
+    terminal.show(f"picture: {written}")
+
+
+def _in_words(value: Any) -> str:
+    import pandas as pd
+
+    if pd.api.types.is_list_like(value):
+        return ", ".join(str(item) for item in value)
+    return "absent" if pd.isna(value) else str(value)
+
+
+def _draw_augmentations(path: Path, image: Path | None, out: Path | None) -> None:
+    from deadlib.recipe import load_recipe
+
+    recipe = load_recipe(path)
+    out = out or path.with_name(f"{path.stem}-augmentations.png")
+    with terminal.native_output_to(None):
+        from deadlib.training.sheet import draw_augmentations
+
+        draw_augmentations(recipe, out, image=image)
+    terminal.show(f"augmentations: {out}")
+
+
 def _show_card(card: Mapping[str, Any], verified: bool) -> None:
     terminal.show(
         f"dataset {card['name']}: {card['examples']} examples of {card['images']} images; "
@@ -68,6 +151,8 @@ def _show_card(card: Mapping[str, Any], verified: bool) -> None:
     terminal.show(f"images: {_sizes(card['image_sizes'], 'images')}")
     terminal.show(_count_table(card))
     terminal.show(_channel_table(card["intensity"]))
+    if len({fit["plate"] for fit in card["plates"]}) > 1:
+        terminal.show(_plate_table(card["plates"]))
     if card["columns"]:
         terminal.show(_column_table(card))
     counted = {
@@ -118,6 +203,17 @@ def _channel_table(intensity: Mapping[str, Mapping[str, Any]]) -> Table:
     for name, found in intensity.items():
         low, high = f"{found['low']:g}", f"{found['high']:g}"
         _add(table, name, low, high, ", ".join(found["dtypes"]))
+    return table
+
+
+def _plate_table(plates: Sequence[Mapping[str, Any]]) -> Table:
+    """What is typical of each plate, in shares of what the data type can hold."""
+    table = _table("intensities of each plate", "plate", "channel", "of", *_OF_A_PLATE)
+    for fit in plates[:_PLATES_SHOWN]:
+        values = (f"{fit[name]:.4g}" for name in _OF_A_PLATE)
+        _add(table, fit["plate"], fit["channel"], fit["fitted_on"], *values)
+    if len(plates) > _PLATES_SHOWN:
+        _add(table, f"and {len(plates) - _PLATES_SHOWN} more", "", "", *[""] * len(_OF_A_PLATE))
     return table
 
 

@@ -34,6 +34,13 @@ NO_LABEL = "without a label"
 )
 @click.option("--batch", type=click.IntRange(min=1), default=64, help="Images at a time.")
 @click.option(
+    "--views",
+    type=click.Choice(["1", "4", "8"]),
+    default="1",
+    help="Average over the image and its mirror images (4), and its quarter turns as well (8, for "
+    "square inputs): a little surer, and as many times the work.",
+)
+@click.option(
     "--on-bad-image",
     type=click.Choice(["refuse", "skip"]),
     default="refuse",
@@ -41,7 +48,13 @@ NO_LABEL = "without a label"
     "leaves them out and says how many.",
 )
 def main(
-    run: Path, input: Path, out: Path | None, split: str, batch: int, on_bad_image: str
+    run: Path,
+    input: Path,
+    out: Path | None,
+    split: str,
+    batch: int,
+    views: str,
+    on_bad_image: str,
 ) -> None:
     """Apply the run RUN to INPUT and write one row per image.
 
@@ -70,6 +83,7 @@ def main(
             out,
             split=split,
             batch=batch,
+            views=int(views),
             on_bad_image=on_bad_image,
             command=_command(),
             progress=progress,

@@ -83,17 +83,27 @@ def _refuse_early(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool
 def _train(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> Run:
     from deadlib.training import train
     from deadlib.training.stop import StoppedError
+    from deadlib.training.waiting import advice
 
     epochs = recipe.training.epochs
     metric = recipe.validation.metric
 
+    hinted = False
+
     def on_epoch(row: dict[str, float]) -> None:
+        nonlocal hinted
+        share = row["input_wait_share"]
         terminal.note(
             f"epoch {row['epoch']:.0f} of {epochs}: loss {row['train_loss']:.4f}, validation "
             f"{metric.replace('_', ' ')} {row[f'validation_{metric}']:.4f} (groups), accuracy "
             f"{row['validation_example_accuracy']:.4f} (examples), "
-            f"{row['images_per_second']:.0f} images/s"
+            f"{row['images_per_second']:.0f} images/s, {share:.0%} of the time waiting for input"
         )
+        # The first epoch has the start of everything in it.
+        hint = advice(share, recipe.input) if row["epoch"] > 1 and not hinted else None
+        if hint is not None:
+            terminal.warn(hint)
+            hinted = True
 
     try:
         with terminal.progress() as progress:

@@ -1,71 +1,104 @@
-"""From records to batches: an order that can be repeated, decoding, size, prefetching.
+"""From records to batches, in an order that can be repeated and taken up again.
 
-A split that fits into memory once decoded is held there (`Held`): an epoch is then a permutation
-and a gather. A larger one is streamed from its shards: shards in random order, interleaved, then
-shuffled in a buffer bounded in bytes. Either way an epoch visits every example exactly once, in an
-order that follows from (seed, epoch) alone, and can be taken up again in the middle.
+An epoch is a list of places in a split (`deadlib.data.order`), read batch by batch: from the
+shards, or from a copy of the decoded images in memory or in one file on the disk. All three read
+any example at once, so the order is the same whichever it is, and whatever is read in parallel.
+Images come in the type they are stored in where that can be (`shapes.example_dtype`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
+from deadlib.data.order import Order
+from deadlib.data.plates import Correction
 from deadlib.data.preprocess import fit_size
-from deadlib.data.shapes import example_shape, split_count
+from deadlib.data.shapes import example_dtype, example_shape, is_resized
+from deadlib.data.unit import unit_range
 from deadlib.recipe import InputSection
-from tfrecords_tools import records
 from tfrecords_tools.dataset import Dataset
-
-HELD_BYTES = 512 * 2**20
-"""A split whose decoded images need no more than this is held in memory."""
-
-SHUFFLED_BYTES = 256 * 2**20
-"""Records in the shuffle buffer of a streamed split; a split below this is shuffled as a whole."""
-
-INTERLEAVED_SHARDS = 16
+from tfrecords_tools.random_access import SplitReader
 
 LOADING_BATCH = 64
 
-
-@dataclass(frozen=True)
-class Order:
-    """The order of one epoch: the same seed and epoch, the same order."""
-
-    seed: int
-    epoch: int
-
-    def generator(self) -> np.random.Generator:
-        return np.random.default_rng((self.seed, self.epoch))
+ReadImages = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
-class Held:
-    """The decoded examples of one split, in the order of their shards."""
+class Source:
+    """One split, to be read as batches again and again."""
 
-    images: tf.Tensor
-    class_index: tf.Tensor
-    row: tf.Tensor
+    rows: np.ndarray
+    """(N,) int64, the examples' rows in the manifest, in order."""
+    class_index: np.ndarray
+    """(N,) int32, -1 where unknown."""
+    shape: tuple[int, int, int]
+    """Of one image, (H, W, C)."""
+    dtype: str
+    read: ReadImages
+    """In a graph: places in `rows`, (B,) int64 → images (B, H, W, C)."""
+
+    @property
+    def image_bytes(self) -> int:
+        """What all images take, in memory or in a file."""
+        return len(self.rows) * prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def batches(self, *, batch: int, order: Order | None = None, skip: int = 0) -> tf.data.Dataset:
-        """As `batches`, from memory."""
-        places = np.arange(len(self.row), dtype=np.int64)
-        if order is not None:
-            order.generator().shuffle(places)
+        """One epoch as batches of at most `batch` examples; the last one may be smaller.
 
-        def gather(chosen: tf.Tensor) -> dict[str, tf.Tensor]:
+        Gives dicts of image (B, H, W, C) of `dtype`, class_index (B,) int32 (-1 where unknown) and
+        row (B,) int64, the example's row in the manifest. Without an order, examples come as they
+        lie in the shards. `skip` leaves out the first batches of the epoch, which are not read.
+        """
+        places = np.arange(len(self.rows)) if order is None else order.places(self.rows)
+        # Captured by tf.data, which runs on the host.
+        with tf.device("/CPU:0"):
+            rows, class_index = tf.constant(self.rows), tf.constant(self.class_index)
+
+        def example_batch(chosen: tf.Tensor) -> dict[str, tf.Tensor]:
             return {
-                "image": tf.gather(self.images, chosen),
-                "class_index": tf.gather(self.class_index, chosen),
-                "row": tf.gather(self.row, chosen),
+                "image": tf.ensure_shape(self.read(chosen), (None, *self.shape)),
+                "class_index": tf.gather(class_index, chosen),
+                "row": tf.gather(rows, chosen),
             }
 
         chosen = tf.data.Dataset.from_tensor_slices(places[skip * batch :]).batch(batch)
-        return _in_order(chosen.map(_as_it_is(gather), num_parallel_calls=2).prefetch(2))
+        parts = chosen.map(
+            # No Python control flow on tensors: spared the search for it.
+            tf.autograph.experimental.do_not_convert(example_batch),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        return parts.prefetch(tf.data.AUTOTUNE)
+
+
+def open_source(dataset: Dataset, split: str, section: InputSection) -> Source:
+    """One split, read from its shards.
+
+    Raises DatasetError where the split is empty or a shard damaged, RecipeError where fit=crop
+    cannot be met.
+    """
+    shape, dtype = example_shape(dataset, section), example_dtype(dataset, section)
+    reader = SplitReader(dataset, split)
+    labels = dataset.manifest["label"].to_numpy()[reader.rows]
+    return Source(
+        rows=reader.rows.astype(np.int64),
+        class_index=np.asarray(pd.Categorical(labels, dataset.classes).codes, np.int32),
+        shape=shape,
+        dtype=dtype,
+        read=(
+            _one_by_one(reader, section)
+            if is_resized(dataset, section) or len(dataset.info["dtypes"]) > 1
+            else _as_stored(reader, shape, dtype)
+        ),
+    )
 
 
 def batches(
@@ -77,83 +110,44 @@ def batches(
     order: Order | None = None,
     skip: int = 0,
 ) -> tf.data.Dataset:
-    """Stream one split as batches of at most `batch` examples; the last one may be smaller.
-
-    Gives dicts of image (B, H, W, C) float32 in unit range, class_index (B,) int32 (-1 where
-    unknown) and row (B,) int64, the example's row in the manifest. Without an order, examples come
-    as they lie in the shards. `skip` leaves out the first batches of the epoch.
-
-    Raises DatasetError where the split is empty, RecipeError where fit=crop cannot be met.
-    """
-    paths = [str(path) for path in dataset.shard_paths(split)]
-    shape = example_shape(dataset, section)
-    if order is None:
-        serialised = tf.data.TFRecordDataset(paths)
-    else:
-        serialised = _shuffled(dataset, split, paths, order)
-
-    def example(record: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = records.parse(record)
-        image = fit_size(records.decode_image(parsed), section)
-        return {
-            "image": tf.ensure_shape(image, shape),
-            "class_index": tf.cast(parsed["class_index"], tf.int32),
-            "row": tf.cast(parsed["row"], tf.int64),
-        }
-
-    examples = serialised.skip(skip * batch).map(
-        _as_it_is(example), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    return _in_order(examples.batch(batch).prefetch(tf.data.AUTOTUNE))
+    """One pass over a split from its shards; as `Source.batches`. Raises as `open_source`."""
+    return open_source(dataset, split, section).batches(batch=batch, order=order, skip=skip)
 
 
-def hold(dataset: Dataset, split: str, section: InputSection) -> Held:
-    """Decode a whole split into memory. Raises as `batches`."""
-    count = split_count(dataset, split)
-    images = np.empty((count, *example_shape(dataset, section)), np.float32)
-    class_index, row = np.empty(count, np.int32), np.empty(count, np.int64)
-    start = 0
+def image_batches(
+    dataset: Dataset, split: str, section: InputSection, correct: Correction | None = None
+) -> Iterator[np.ndarray]:
+    """The images of a split alone, (B, H, W, C) float32 in unit range, for one pass."""
     for part in batches(dataset, split, section, batch=LOADING_BATCH).as_numpy_iterator():
-        stop = start + len(part["row"])
-        images[start:stop] = part["image"]
-        class_index[start:stop], row[start:stop] = part["class_index"], part["row"]
-        start = stop
-    # Captured by tf.data, which runs on the host: a copy on the GPU would be fetched every epoch.
-    with tf.device("/CPU:0"):
-        return Held(tf.constant(images), tf.constant(class_index), tf.constant(row))
+        yield np.asarray(prepared(part, correct))
 
 
-def image_batches(dataset: Dataset, split: str, section: InputSection) -> Iterator[np.ndarray]:
-    """The images of a split alone, (B, H, W, C) float32, for statistics in one pass."""
-    for part in batches(dataset, split, section, batch=LOADING_BATCH).as_numpy_iterator():
-        yield part["image"]
+def prepared(batch: Mapping[str, Any], correct: Correction | None) -> Any:
+    """The images of a batch in unit range, and on the scale of their plates where asked."""
+    images = unit_range(batch["image"])
+    return images if correct is None else correct(images, batch["row"])
 
 
-def _shuffled(dataset: Dataset, split: str, paths: list[str], order: Order) -> tf.data.Dataset:
-    """Serialised records in the order of one epoch."""
-    generator = order.generator()
-    generator.shuffle(paths)
-    opened = tf.data.Dataset.from_tensor_slices(paths).interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=min(INTERLEAVED_SHARDS, len(paths)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    shards = [shard for shard in dataset.info["shards"] if shard["split"] == split]
-    examples = sum(int(shard["examples"]) for shard in shards)
-    mean_bytes = max(1, sum(int(shard["bytes"]) for shard in shards) // max(1, examples))
-    buffer = max(1, min(examples, SHUFFLED_BYTES // mean_bytes))
-    seed = int(generator.integers(2**31))
-    return opened.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
+def from_numpy(read: Callable[[np.ndarray], np.ndarray], dtype: str) -> ReadImages:
+    """`Source.read` of a function on arrays: places (B,) → images (B, H, W, C)."""
+    return lambda chosen: tf.numpy_function(read, [chosen], dtype, stateful=False)
 
 
-def _as_it_is(function: Callable) -> Callable:
-    """A graph function with no Python control flow on tensors, spared the search for it."""
-    plain: Callable = tf.autograph.experimental.do_not_convert(function)
-    return plain
+def _as_stored(reader: SplitReader, shape: tuple[int, int, int], dtype: str) -> ReadImages:
+    def read(chosen: np.ndarray) -> np.ndarray:
+        return reader.read_batch(chosen, shape, dtype)
+
+    return from_numpy(read, dtype)
 
 
-def _in_order(examples: tf.data.Dataset) -> tf.data.Dataset:
-    options: Any = tf.data.Options()
-    options.deterministic = True
-    return examples.with_options(options)
+def _one_by_one(reader: SplitReader, section: InputSection) -> ReadImages:
+    """Images of any size and type, each in unit range and fitted, one after another."""
+
+    def read(number: np.ndarray) -> np.ndarray:
+        return np.asarray(unit_range(reader.read(int(number))))
+
+    def fitted(number: tf.Tensor) -> tf.Tensor:
+        image = tf.numpy_function(read, [number], tf.float32, stateful=False)
+        return fit_size(tf.ensure_shape(image, (None, None, None)), section)
+
+    return lambda chosen: tf.map_fn(fitted, chosen, fn_output_signature=tf.float32)

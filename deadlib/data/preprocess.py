@@ -16,6 +16,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from deadlib.data.equalise import equalise
+from deadlib.data.plates import PLATE
+from deadlib.data.unit import unit_range
 from deadlib.errors import InputError, RecipeError
 from deadlib.recipe import InputSection
 
@@ -24,6 +27,9 @@ SMALLEST_DEVIATION = 1e-6
 
 USUAL_CONTRAST = 0.2
 """Deviation over mean of an image that half_contrast brings to unit variance."""
+
+FITTED = ("dataset", *PLATE)
+"""The ways of input.normalise that need statistics fitted on the training split."""
 
 LARGEST_DEVIATION = 3.0
 """What half_contrast leaves at most, so that a background near or below zero does no harm."""
@@ -67,9 +73,12 @@ def fit_statistics(batches: Iterable[np.ndarray]) -> Statistics:
 def fit_size(image: tf.Tensor, section: InputSection) -> tf.Tensor:
     """Fit one image (H, W, C) float32 to the recipe's size, as a graph operation.
 
-    fit=resize gives (rows, columns, C), bilinear with antialiasing; fit=crop leaves the image as
-    it is, because training crops at random and everything else in the middle (`Preprocess`).
+    With input.equalise its histogram is made even first, over the whole image. fit=resize gives
+    (rows, columns, C), bilinear with antialiasing; fit=crop leaves the image as it is, because
+    training crops at random and everything else in the middle (`Preprocess`).
     """
+    if section.equalise:
+        image = equalise(image)
     if section.fit == "crop":
         return image
     rows, columns = section.size_px
@@ -97,8 +106,11 @@ def centre_crop(images: Any, size_px: Sequence[int]) -> Any:
 
 @keras.saving.register_keras_serializable("deadlib")
 class Preprocess(keras.layers.Layer):
-    """Central crop (fit=crop) and normalisation: (B, H, W, C) float32 in unit range → float32.
+    """Central crop (fit=crop) and normalisation: (B, H, W, C) → float32.
 
+    Images are float32 in unit range, or integers, which are brought to it. With `plate` and
+    `plate_robust` they come moved to the scale of the training plates, whose mean and deviation
+    these are (`plates.Correction`).
     Always computes in float32, also under mixed precision.
     """
 
@@ -117,20 +129,20 @@ class Preprocess(keras.layers.Layer):
         self.normalisation = normalisation
         self.mean = None if mean is None else [float(value) for value in mean]
         self.deviation = None if deviation is None else [float(value) for value in deviation]
-        if normalisation == "dataset" and (self.mean is None or self.deviation is None):
-            raise ValueError("normalise: dataset needs the statistics of the training split")
+        if normalisation in FITTED and (self.mean is None or self.deviation is None):
+            raise ValueError(f"normalise: {normalisation} needs statistics of the training split")
 
     def call(self, images: Any) -> Any:
         if self.fit == "crop":
             images = centre_crop(images, self.size_px)
-        return self.normalise(images)
+        return self.normalise(unit_range(images))
 
     def normalise(self, images: Any) -> Any:
         """Normalise (B, H, W, C) images of any size; training calls it after its own crop."""
         images = ops.cast(images, "float32")
         if self.normalisation == "none":
             return images
-        if self.normalisation == "dataset":
+        if self.normalisation in FITTED:
             deviation = np.maximum(np.asarray(self.deviation, np.float32), SMALLEST_DEVIATION)
             return (images - np.asarray(self.mean, np.float32)) / deviation
         mean = ops.mean(images, axis=(1, 2), keepdims=True)
@@ -165,10 +177,10 @@ def preprocess_for(section: InputSection, dataset: Mapping[str, Any]) -> Preproc
     Raises RecipeError where the statistics that `normalise: dataset` needs are not there.
     """
     statistics = dataset.get("statistics") or {}
-    if section.normalise == "dataset" and not statistics:
+    if section.normalise in FITTED and not statistics:
         raise RecipeError(
-            "input.normalise: dataset needs the statistics of the training split, and dataset.json "
-            "of the run has none; train the run again"
+            f"input.normalise: {section.normalise} needs the statistics of the training split, and "
+            "dataset.json of the run has none; train the run again"
         )
     return Preprocess(
         section.size_px,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING
 
 from deadlib.errors import RecipeError
@@ -46,6 +45,17 @@ def split_count(dataset: Dataset, split: str) -> int:
     return int((dataset.manifest["split"] == split).sum())
 
 
-def held_bytes(dataset: Dataset, split: str, section: InputSection) -> int:
-    """What the decoded images of a split would take in memory, as float32."""
-    return split_count(dataset, split) * prod(example_shape(dataset, section)) * 4
+def is_resized(dataset: Dataset, section: InputSection) -> bool:
+    """Whether some image has to change, mostly its size, before it stands in a batch."""
+    other_size = record_shape(dataset.manifest) != section.size_px
+    return section.equalise or (section.fit == "resize" and other_size)
+
+
+def example_dtype(dataset: Dataset, section: InputSection) -> str:
+    """The type of what `batches` gives: the stored one, or float32 in unit range.
+
+    The latter where images are resized or were stored in several types.
+    """
+    stored = list(dataset.info["dtypes"])
+    one_type = len(stored) == 1 and not is_resized(dataset, section)
+    return stored[0] if one_type else "float32"

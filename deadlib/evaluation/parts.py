@@ -22,7 +22,8 @@ MOST_VALUES = 60
 PART_METRICS = ("accuracy", "balanced_accuracy", "roc_auc")
 # where an example lies in files and images, which is no property of the sample
 STRUCTURE = (
-    frozenset({"example_id", "source_id", "source_paths", "image_sha256", "shard", "index"})
+    frozenset({"example_id", "source_id", "source_paths", "shard", "index"})
+    | {"image_sha256", "image_crc32c"}
     | frozenset({"top_px", "left_px", "height_px", "width_px", "tile_row", "tile_column"})
     | frozenset({"label", "predicted", "split", "embedding", *BOX_COLUMNS})
 )

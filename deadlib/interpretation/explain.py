@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from deadlib.data.preprocess import fit_size, preprocess_for
+from deadlib.data.unit import unit_range
 from deadlib.errors import InputError
 from deadlib.inputs import (
     AUTO,
@@ -22,7 +23,6 @@ from deadlib.inputs import (
     Warn,
     open_input,
     spread_over_labels,
-    unit_range,
 )
 from deadlib.interpretation import gradcam, pictures
 from deadlib.models import last_convolution
@@ -168,7 +168,7 @@ def _explain_batch(
     stored = [given.image(int(row)) for row in examples.index]
     preprocess = preprocess_for(section, run.dataset)
     fitted = np.stack([np.asarray(fit_size(unit_range(image), section)) for image in stored])
-    seen = np.asarray(preprocess(fitted))
+    seen = np.asarray(preprocess(given.corrected(fitted, examples.index.to_numpy())))
     probabilities = np.asarray(keras.ops.softmax(network.predict_on_batch(seen)))
     predicted = [run.classes[index] for index in probabilities.argmax(axis=1)]
     labels = [label if isinstance(label, str) else None for label in examples["label"]]

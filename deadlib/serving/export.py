@@ -22,14 +22,15 @@ import numpy as np
 import tensorflow as tf
 
 from deadlib._version import __version__
+from deadlib.data.plates import PLATE, moved
 from deadlib.data.preprocess import fit_size, preprocess_for
+from deadlib.data.unit import unit_range
 from deadlib.errors import ExportError
 from deadlib.inputs import (
     ProgressCallback,
     RunInput,
     channel_positions,
     spread_over_labels,
-    unit_range,
 )
 from deadlib.models import embedding_network
 from deadlib.outputs import write_errors, written_whole
@@ -38,6 +39,8 @@ from deadlib.serving.signature import (
     ENCODED_CHANNELS,
     ENCODED_SIGNATURE,
     FLOAT_SIGNATURE,
+    PLATE_INPUTS,
+    PLATE_SIGNATURES,
     ServedNetwork,
 )
 from tfrecords_tools import open_dataset
@@ -52,6 +55,8 @@ EXTRA = "assets.extra"
 DESCRIPTION = "deadlib.json"
 GOLDEN = "golden.npz"
 
+_SHADING = "; divided by the shading of the plate, which the SavedModel cannot know"
+
 
 @dataclass(frozen=True)
 class Golden:
@@ -60,9 +65,12 @@ class Golden:
     origin: str
     names: list[str]
     images: list[np.ndarray]
-    """(H, W, C) as stored; sizes may differ."""
-    probabilities: np.ndarray
-    embedding: np.ndarray
+    """(H, W, C) as stored, or as float32 without shading; sizes may differ."""
+    answers: dict[str, np.ndarray]
+    """probabilities (N, K) and embedding (N, D), for images by themselves."""
+    plates: dict[str, np.ndarray]
+    """Where images are compared with their plates: centre and scale (N, C) of these, and the
+    probabilities and embedding then expected."""
 
     @cached_property
     def files(self) -> list[bytes]:
@@ -79,8 +87,9 @@ def export(
     """Write the run's network as the next version below `out` and return that folder.
 
     The SavedModel takes float images (`serving_default`) and, for 1, 3 or 4 channels, the bytes of
-    PNG, JPEG or BMP files (`encoded`), and gives class_name (B,), class_names (B, K),
-    probabilities (B, K) and embedding (B, D). See docs/serve.md.
+    PNG, JPEG or BMP files (`encoded`); for a run with input.normalise: plate both also with the
+    statistics of the plate (`plate`, `encoded_plate`). It gives class_name (B,), class_names
+    (B, K), probabilities (B, K) and embedding (B, D). See docs/serve.md.
 
     It is loaded again and asked about stored examples of the run's dataset (about seeded noise
     where that is gone). Raises ExportError where an answer differs by more than 1e-4 from that of
@@ -139,13 +148,25 @@ def verify(folder: Path, golden: Golden) -> dict[str, float]:
     Differences of the embedding are relative to its largest value, where that is above 1.
     """
     signatures = tf.saved_model.load(str(folder)).signatures
-    floats = [tf.constant(unit_range(image)[None]) for image in golden.images]
-    answers = {FLOAT_SIGNATURE: [signatures[FLOAT_SIGNATURE](image=image) for image in floats]}
-    if ENCODED_SIGNATURE in signatures and golden.files:
-        answers[ENCODED_SIGNATURE] = [
-            signatures[ENCODED_SIGNATURE](image_bytes=tf.constant(golden.files))
-        ]
-    return {name: _difference(parts, golden) for name, parts in answers.items()}
+    images = [tf.constant(unit_range(image)[None]) for image in golden.images]
+    found = {}
+    for plain, on_plate in PLATE_SIGNATURES.items():
+        for name, expected in ((plain, golden.answers), (on_plate, golden.plates)):
+            if name not in signatures:
+                continue
+            plates = {key: tf.constant(expected[key]) for key in PLATE_INPUTS if key in expected}
+            ask = signatures[name]
+            if plain == FLOAT_SIGNATURE:
+                single = [
+                    {key: plates[key][i : i + 1] for key in plates} for i in range(len(images))
+                ]
+                answers = [ask(image=i, **p) for i, p in zip(images, single, strict=True)]
+            elif golden.files:
+                answers = [ask(image_bytes=tf.constant(golden.files), **plates)]
+            else:
+                continue
+            found[name] = _difference(answers, expected)
+    return found
 
 
 def _served(run: Run) -> ServedNetwork:
@@ -155,30 +176,45 @@ def _served(run: Run) -> ServedNetwork:
         run.recipe.input,
         classes=run.classes,
         channels=run.channels,
-        integers="float32" not in run.dataset["card"]["dtypes"],
+        integers=not run.recipe.input.illumination
+        and "float32" not in run.dataset["card"]["dtypes"],
     )
 
 
 def _golden(run: Run) -> Golden:
-    network = embedding_network(run.network())
-    origin, names, images = _stored_images(run)
+    origin, names, images, plates = _stored_images(run)
     section = run.recipe.input
-    preprocess = preprocess_for(section, run.dataset)
     fitted = [np.asarray(fit_size(unit_range(image), section))[None] for image in images]
+    answers = _answers(run, fitted)
+    if plates:
+        reference = run.dataset["statistics"]
+        ends = [np.float32(reference[name]) for name in ("mean", "deviation")]
+        on_plates = [
+            np.asarray(moved(image, centre[None], scale[None], *ends))
+            for image, centre, scale in zip(fitted, plates["centre"], plates["scale"], strict=True)
+        ]
+        plates |= _answers(run, on_plates)
+    return Golden(origin, names, images, answers, plates)
+
+
+def _answers(run: Run, fitted: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Probabilities and embedding for images (1, H, W, C) fitted to size."""
+    network = embedding_network(run.network())
+    preprocess = preprocess_for(run.recipe.input, run.dataset)
     # One at a time: with fit=crop the stored sizes may differ.
     answers = [network.predict_on_batch(np.asarray(preprocess(image))) for image in fitted]
     logits = np.concatenate([np.asarray(answer[0]) for answer in answers])
-    return Golden(
-        origin=origin,
-        names=names,
-        images=images,
-        probabilities=np.asarray(keras.ops.softmax(logits)),
-        embedding=np.concatenate([np.asarray(answer[1]) for answer in answers]),
-    )
+    return {
+        "probabilities": np.asarray(keras.ops.softmax(logits)),
+        "embedding": np.concatenate([np.asarray(answer[1]) for answer in answers]),
+    }
 
 
-def _stored_images(run: Run) -> tuple[str, list[str], list[np.ndarray]]:
-    """Where they are from, their ids, and images (H, W, C) in the network's order of channels."""
+def _stored_images(
+    run: Run,
+) -> tuple[str, list[str], list[np.ndarray], dict[str, np.ndarray]]:
+    """Where they are from, their ids, images (H, W, C) in the network's order of channels, and the
+    centre and scale (N, C) of their plates where the run needs them."""
     path = run.dataset["path"]
     try:
         dataset = open_dataset(path)
@@ -190,25 +226,43 @@ def _stored_images(run: Run) -> tuple[str, list[str], list[np.ndarray]]:
     examples = dataset.manifest.reset_index(drop=True)
     held_back = examples[examples["split"] == "test"]
     chosen = spread_over_labels(examples if held_back.empty else held_back, GOLDEN_EXAMPLES, seed=0)
-    images = [given.image(int(row)) for row in chosen.index]
-    return str(path), list(chosen["example_id"]), images
+    rows = chosen.index.to_numpy()
+    images = [given.image(int(row)) for row in rows]
+    correction, plates = given.correction, {}
+    if correction is not None and run.recipe.input.illumination:
+        images = [
+            np.asarray(correction.flattened(unit_range(image)[None], row[None]))[0]
+            for image, row in zip(images, rows, strict=True)
+        ]
+    if correction is not None and run.recipe.input.normalise in PLATE:
+        key = correction.key[rows]
+        plates = {"centre": correction.centre[key], "scale": correction.scale[key]}
+    return str(path), list(chosen["example_id"]), images, plates
 
 
-def _noise(run: Run, origin: str) -> tuple[str, list[str], list[np.ndarray]]:
+def _noise(run: Run, origin: str) -> tuple[str, list[str], list[np.ndarray], dict[str, np.ndarray]]:
     shape = run.dataset.get("image_shape") or run.recipe.input.size_px
     generator = np.random.default_rng(0)
     size = (GOLDEN_EXAMPLES, shape[0], shape[1], len(run.channels))
     images = list(generator.integers(0, 256, size, dtype=np.uint8))
-    return origin, [f"noise {number}" for number in range(GOLDEN_EXAMPLES)], images
+    plates = {}
+    if run.recipe.input.normalise in PLATE:
+        # White noise in 0-1 has a mean of 1/2 and a deviation of the root of 1/12.
+        values = {"centre": 0.5, "scale": 0.2887}
+        plates = {
+            name: np.full((GOLDEN_EXAMPLES, len(run.channels)), value, np.float32)
+            for name, value in values.items()
+        }
+    return origin, [f"noise {number}" for number in range(GOLDEN_EXAMPLES)], images, plates
 
 
-def _difference(answers: list[dict[str, tf.Tensor]], golden: Golden) -> float:
+def _difference(answers: list[dict[str, tf.Tensor]], expected: dict[str, np.ndarray]) -> float:
     probabilities = np.concatenate([answer["probabilities"].numpy() for answer in answers])
     embedding = np.concatenate([answer["embedding"].numpy() for answer in answers])
-    scale = max(1.0, float(np.abs(golden.embedding).max()))
+    scale = max(1.0, float(np.abs(expected["embedding"]).max()))
     return max(
-        float(np.abs(probabilities - golden.probabilities).max()),
-        float(np.abs(embedding - golden.embedding).max()) / scale,
+        float(np.abs(probabilities - expected["probabilities"]).max()),
+        float(np.abs(embedding - expected["embedding"]).max()) / scale,
     )
 
 
@@ -227,13 +281,9 @@ def _write_extra(folder: Path, run: Run, golden: Golden, differences: dict[str, 
     folder.mkdir()
     arrays: dict[str, Any] = {f"image_{i}": image for i, image in enumerate(golden.images)}
     arrays |= {f"file_{i}": np.frombuffer(data, np.uint8) for i, data in enumerate(golden.files)}
-    np.savez_compressed(
-        folder / GOLDEN,
-        example_id=np.array(golden.names),
-        probabilities=golden.probabilities,
-        embedding=golden.embedding,
-        **arrays,
-    )
+    arrays |= {"example_id": np.array(golden.names), **golden.answers}
+    arrays |= {f"plate_{name}": values for name, values in golden.plates.items()}
+    np.savez_compressed(folder / GOLDEN, **arrays)
     described = json.dumps(_description(run, golden, differences), indent=2)
     (folder / DESCRIPTION).write_text(described + "\n", encoding="utf-8")
 
@@ -246,18 +296,20 @@ def _description(run: Run, golden: Golden, differences: dict[str, float]) -> dic
         FLOAT_SIGNATURE: {
             "image": f"(B, H, W, {len(run.channels)}) float32, {size}, channels {channels}; "
             "intensities in 0-1: 8-bit values divided by 255, 16-bit ones by 65535, floats as "
-            "they are"
+            f"they are{_SHADING if run.recipe.input.illumination else ''}"
         },
         ENCODED_SIGNATURE: {
             "image_bytes": f"(B,) string, each a PNG (8 or 16 bit), JPEG or BMP file, {size}, "
             f"channels {channels}"
         },
     }
+    for name, own in PLATE_SIGNATURES.items():
+        inputs[own] = inputs[name] | _plate_inputs(run)
     outputs = {
         "class_name": "(B,) string, the most probable class",
         "class_names": f"(B, {len(run.classes)}) string, all classes in the order of probabilities",
         "probabilities": f"(B, {len(run.classes)}) float32, summing to 1",
-        "embedding": f"(B, {golden.embedding.shape[1]}) float32",
+        "embedding": f"(B, {golden.answers['embedding'].shape[1]}) float32",
     }
     return {
         "deadlib": __version__,
@@ -276,6 +328,22 @@ def _description(run: Run, golden: Golden, differences: dict[str, float]) -> dic
             "largest_difference": differences,
             "tolerance": TOLERANCE,
         },
+    }
+
+
+def _plate_inputs(run: Run) -> dict[str, str]:
+    """What the statistics of a plate are, for those who send them."""
+    robust = run.recipe.input.normalise == "plate_robust"
+    shape = f"(B, {len(run.channels)}) float32, per image and channel, of the pixels in 0-1 of"
+    wells = " ".join(run.dataset["settings"].get("normalise_to", [])) or "all"
+    centre, scale = (
+        ("the median", "(99th - 1st percentile) / 4.6527")
+        if robust
+        else ("the mean", "the deviation")
+    )
+    return {
+        "centre": f"{shape} the plate ({wells} wells): {centre}",
+        "scale": f"{shape} the plate ({wells} wells): {scale}",
     }
 
 

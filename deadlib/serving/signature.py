@@ -10,13 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from deadlib.data.plates import PLATE, moved
 from deadlib.data.preprocess import Preprocess, fit_size
+from deadlib.data.unit import unit_range
 from deadlib.recipe import InputSection
 
 FLOAT_SIGNATURE = "serving_default"
 ENCODED_SIGNATURE = "encoded"
+PLATE_SIGNATURES = {FLOAT_SIGNATURE: "plate", ENCODED_SIGNATURE: "encoded_plate"}
+"""What also takes the centre and scale of each image's plate, beside what does not."""
+PLATE_INPUTS = ("centre", "scale")
 ENCODED_CHANNELS = (1, 3, 4)
 """What a picture file can hold: grey, colour, and, in a PNG, four channels."""
 
@@ -26,7 +32,11 @@ _PNG, _JPEG, _BMP = b"\x89PNG", b"\xff\xd8\xff", b"BM"
 
 
 class ServedNetwork(tf.Module):
-    """A network with its preprocessing, as the two signatures of a SavedModel.
+    """A network with its preprocessing, as the signatures of a SavedModel.
+
+    A network that compares images with their plates has two more: one and the other with the
+    centre and scale of each image's plate; without these, an image is taken for one of a plate
+    like the mean of the training plates.
 
     network: preprocessed images to [logits (B, K), embedding (B, D)]. integers: the run was trained
     on integer images: floats above 1 are then a mistake of the sender, and files can be taken.
@@ -57,21 +67,52 @@ class ServedNetwork(tf.Module):
         if self._integers and len(self._channels) in ENCODED_CHANNELS:
             image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
             found[ENCODED_SIGNATURE] = tf.function(self._of_files, input_signature=[image_bytes])
+        if self._section.normalise in PLATE:
+            plate = [
+                tf.TensorSpec((None, len(self._channels)), tf.float32, name=name)
+                for name in PLATE_INPUTS
+            ]
+            for name, function in list(found.items()):
+                signature = [*function.input_signature, *plate]
+                found[PLATE_SIGNATURES[name]] = tf.function(
+                    function.python_function, input_signature=signature
+                )
         return found
 
-    def _of_floats(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _of_floats(
+        self, image: tf.Tensor, centre: tf.Tensor | None = None, scale: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         with tf.control_dependencies(_finite(image) + (_unit(image) if self._integers else [])):
             image = tf.identity(image)
-        return self._answer(image, self._fitted)
+        return self._answer(image, self._fitted, centre, scale)
 
-    def _of_files(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._answer(image_bytes, lambda data: self._fitted(self._decoded(data)))
+    def _of_files(
+        self,
+        image_bytes: tf.Tensor,
+        centre: tf.Tensor | None = None,
+        scale: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        def prepare(data: tf.Tensor) -> tf.Tensor:
+            return self._fitted(self._decoded(data))
+
+        return self._answer(image_bytes, prepare, centre, scale)
 
     def _answer(
-        self, given: tf.Tensor, prepare: Callable[[tf.Tensor], tf.Tensor]
+        self,
+        given: tf.Tensor,
+        prepare: Callable[[tf.Tensor], tf.Tensor],
+        centre: tf.Tensor | None,
+        scale: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
         shape = (*self._section.size_px, len(self._channels))
         fitted = tf.map_fn(prepare, given, fn_output_signature=tf.TensorSpec(shape, tf.float32))
+        if centre is not None and scale is not None:
+            with tf.control_dependencies([_positive(scale)]):
+                mean, deviation = (
+                    np.array(part, np.float32)
+                    for part in (self._preprocess.mean, self._preprocess.deviation)
+                )
+                fitted = moved(fitted, centre, scale, mean, deviation)
         logits, embedding = self._network(self._preprocess(fitted), training=False)
         names = tf.constant(self._classes)
         return {
@@ -103,8 +144,9 @@ class ServedNetwork(tf.Module):
         # A graph that is being traced for other channels must still be built; `right` refuses it.
         image = tf.reshape(image[..., :expected], (found[0], found[1], expected))
         rows, columns = self._section.size_px
+        image = fit_size(image, self._section)
         if self._section.fit == "resize":
-            return fit_size(image, self._section)
+            return image
         large = _refuse_unless(
             (found[0] >= rows) & (found[1] >= columns),
             f"deadlib: this model takes images of at least {rows} x {columns} px, found",
@@ -123,17 +165,17 @@ def decode_file(data: tf.Tensor) -> tf.Tensor:
     """
 
     def png() -> tf.Tensor:
-        return tf.cast(tf.io.decode_png(data, dtype=tf.uint16), tf.float32) / 65535.0
+        return unit_range(tf.io.decode_png(data, dtype=tf.uint16))
 
     def jpeg() -> tf.Tensor:
         exact = tf.io.decode_jpeg(data, dct_method="INTEGER_ACCURATE")
-        return tf.cast(exact, tf.float32) / 255.0
+        return unit_range(exact)
 
     def bmp() -> tf.Tensor:
         with tf.control_dependencies([_grey_palette(data)]):
             image = tf.io.decode_bmp(data)
         # The fourth byte of a BMP's pixel is padding.
-        return tf.cast(image[..., :3], tf.float32) / 255.0
+        return unit_range(image[..., :3])
 
     def unknown() -> tf.Tensor:
         known = "deadlib: not a PNG, JPEG or BMP file; send other images as floats; it begins with"
@@ -172,6 +214,12 @@ def _finite(image: tf.Tensor) -> list[tf.Operation]:
     broken = tf.reduce_sum(tf.cast(~tf.math.is_finite(image), tf.int32))
     message = "deadlib: expected finite intensities; number of NaN or infinite ones:"
     return [_refuse_unless(tf.equal(broken, 0), message, broken)]
+
+
+def _positive(scale: tf.Tensor) -> tf.Operation:
+    message = "deadlib: expected a finite scale above 0 for every image and channel, found"
+    usable = tf.math.is_finite(scale) & (scale > 0)
+    return _refuse_unless(tf.reduce_all(usable), message, scale)
 
 
 def _unit(image: tf.Tensor) -> list[tf.Operation]:

@@ -4,49 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from deadlib.augment import build_augmenter
-from deadlib.data.pipeline import HELD_BYTES, Held, Order, batches, hold
+from deadlib.augment import build_augmenter, build_mixer
+from deadlib.augment.build import is_foreign
+from deadlib.data.cache import Progress, cache_path, check_memory, hold, on_disk
+from deadlib.data.order import Order, Shuffled
+from deadlib.data.pipeline import Source, open_source, prepared
+from deadlib.data.plates import Correction, correction_for
 from deadlib.data.preprocess import Preprocess, preprocess_for
-from deadlib.data.shapes import held_bytes, split_count
+from deadlib.data.shapes import split_count
 from deadlib.errors import RecipeError
 from deadlib.losses import build_loss
 from deadlib.models import build_network, load_initial_weights
-from deadlib.recipe import Recipe
+from deadlib.recipe import InputSection, Recipe
 from deadlib.training.checks import class_counts
 from deadlib.training.devices import choose_strategy, compiles_step, precision, scales_loss
+from deadlib.training.host import augmented_on_host
 from deadlib.training.optimisers import build_optimiser
 from deadlib.training.schedules import build_schedule
-from deadlib.training.step import TOTALS, Batch, Parts, build_forward, build_step
+from deadlib.training.step import TOTALS, Augmenter, Batch, Parts, build_forward, build_step
 from tfrecords_tools.dataset import Dataset
 
-
-@dataclass(frozen=True)
-class Split:
-    """One split of a dataset, to be read again and again: from memory where it fits."""
-
-    dataset: Dataset
-    name: str
-    recipe: Recipe
-    held: Held | None
-
-    @classmethod
-    def open(cls, dataset: Dataset, name: str, recipe: Recipe) -> Split:
-        fits = held_bytes(dataset, name, recipe.input) <= HELD_BYTES
-        return cls(dataset, name, recipe, hold(dataset, name, recipe.input) if fits else None)
-
-    def batches(self, order: Order | None = None, skip: int = 0) -> tf.data.Dataset:
-        size = self.recipe.training.batch
-        if self.held is not None:
-            return self.held.batches(batch=size, order=order, skip=skip)
-        return batches(
-            self.dataset, self.name, self.recipe.input, batch=size, order=order, skip=skip
-        )
+HELD_BYTES = 512 * 2**20
+"""A split whose images need no more than this is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +41,49 @@ class Trainer:
     """The network and its steps, compiled, with the data they take."""
 
     parts: Parts
-    train: Split
-    validation: Split
+    train: Source
+    validation: Source
     steps: int
     """Steps in an epoch."""
     totals: tf.Variable
     """(3,) float64, sums over the running epoch as in `step.TOTALS`."""
+    images: Callable[[Batch], Any]
+    """What the augmentation is given of a batch, (B, H, W, C) float32 in unit range."""
     step: Callable[[Batch, Any], None]
     forward: Callable[[Batch], dict[str, Any]]
     schedule: LearningRateSchedule
+    host_augment: Augmenter | None
+    """Where the host augments: how; None where it is part of `step`."""
+
+    def epoch(self, order: Order, *, batch: int, skip: int, first_step: int) -> tf.data.Dataset:
+        """The batches for `step` of one epoch, from its step `skip` on, which is the global step
+        `first_step`."""
+        batches = self.train.batches(batch=batch, order=order, skip=skip)
+        if self.host_augment is None:
+            return batches
+        seed = self.parts.seed
+        return augmented_on_host(
+            batches, self.images, self.host_augment, seed=seed, first_step=first_step
+        )
 
 
-def build_trainer(recipe: Recipe, dataset: Dataset, described: dict[str, Any]) -> Trainer:
+def build_trainer(
+    recipe: Recipe,
+    dataset: Dataset,
+    described: dict[str, Any],
+    *,
+    cache: Path,
+    progress: Progress | None = None,
+) -> Trainer:
     """Build everything for a recipe; `described` is the run's dataset.json.
 
     The initial weights follow from keras' global seed alone, whatever the number of devices.
+    cache: the folder for images that input.cache keeps on the disk.
     Raises RecipeError where the recipe does not fit the network, the dataset or its own parts.
     """
-    train, validation = (Split.open(dataset, name, recipe) for name in ("train", "validation"))
+    train, validation = (
+        _source(dataset, name, recipe.input, cache, progress) for name in ("train", "validation")
+    )
     strategy = choose_strategy(recipe.training.strategy)
     preprocess = preprocess_for(recipe.input, described)
     steps = steps_per_epoch(recipe, dataset, strategy.num_replicas_in_sync)
@@ -82,29 +94,49 @@ def build_trainer(recipe: Recipe, dataset: Dataset, described: dict[str, Any]) -
         network = _network_on(strategy, recipe, dataset)
     with strategy.scope():
         optimiser = _optimiser_for(network, recipe, schedule, strategy.num_replicas_in_sync)
+    on_host = recipe.training.augment_on == "host"
+    augment = _augmenter(recipe, preprocess)
     parts = Parts(
         strategy=strategy,
         network=network,
         optimiser=optimiser,
         loss=build_loss(recipe.loss, dataset.classes, class_counts(dataset, "train")),
-        augment=_augmenter(recipe, preprocess),
+        classes=len(dataset.classes),
+        augment=_unchanged if on_host else augment,
+        mix=build_mixer(recipe.augment),
         preprocess=preprocess,
         seed=recipe.seed,
         clip_norm=recipe.optimiser.clip_norm,
     )
     totals = tf.Variable(tf.zeros(len(TOTALS), tf.float64))
-    spec = train.batches().element_spec
-    compiled = compiles_step(recipe.training, strategy.num_replicas_in_sync)
+    spec = train.batches(batch=recipe.training.batch).element_spec
+    floats = {**spec, "image": tf.TensorSpec(spec["image"].shape, tf.float32)}
+    compiled = compiles_step(recipe.training, strategy.num_replicas_in_sync) and (
+        on_host or not any(map(is_foreign, recipe.augment))
+    )
+    correct = correction_for(dataset, recipe.input, described)
+    from_stored = partial(_from_stored, spec=spec, strategy=strategy, correct=correct)
     return Trainer(
         parts=parts,
         train=train,
         validation=validation,
         steps=steps,
         totals=totals,
-        step=build_step(parts, totals, spec, compiled=compiled),
-        forward=build_forward(parts, spec),
+        images=partial(prepared, correct=correct),
+        step=(
+            build_step(parts, totals, _augmented_spec(floats, recipe), compiled=compiled)
+            if on_host
+            else from_stored(build_step(parts, totals, floats, compiled=compiled))
+        ),
+        forward=from_stored(build_forward(parts, floats)),
         schedule=schedule,
+        host_augment=augment if on_host else None,
     )
+
+
+def epoch_order(recipe: Recipe, epoch: int) -> Order:
+    """What an epoch visits, and in which order; the one place that chooses."""
+    return Shuffled(recipe.seed, epoch)
 
 
 def steps_per_epoch(recipe: Recipe, dataset: Dataset, replicas: int) -> int:
@@ -134,6 +166,42 @@ def new_network(recipe: Recipe, dataset: Dataset, *, synchronised: bool = False)
     )
 
 
+def _source(
+    dataset: Dataset, name: str, section: InputSection, cache: Path, progress: Progress | None
+) -> Source:
+    """A split, to be read again and again, kept where the recipe says."""
+    source = open_source(dataset, name, section)
+    if section.cache == "disk":
+        return on_disk(source, cache_path(cache, dataset, name, section), progress)
+    if section.cache == "memory":
+        check_memory(source.image_bytes, name)
+    is_small = section.cache == "auto" and source.image_bytes <= HELD_BYTES
+    return hold(source, progress) if section.cache == "memory" or is_small else source
+
+
+def _from_stored(
+    function: Callable[..., Any],
+    spec: Any,
+    strategy: tf.distribute.Strategy,
+    correct: Correction | None,
+) -> Callable[..., Any]:
+    """A step that takes batches with images as they are stored, and prepares them.
+
+    Not within the step itself, as XLA rounds this division otherwise.
+    """
+    # Several devices are sent their shares from the host.
+    device = "/CPU:0" if strategy.num_replicas_in_sync > 1 else None
+
+    def from_stored(batch: Batch, *others: Any) -> Any:
+        with tf.device(device):
+            images = prepared(batch, correct)
+        return function({**batch, "image": images}, *others)
+
+    if spec["image"].dtype == tf.float32 and correct is None:
+        return function
+    return tf.function(from_stored, autograph=False)
+
+
 def _network_on(strategy: tf.distribute.Strategy, recipe: Recipe, dataset: Dataset) -> keras.Model:
     """The network with its initial weights, which do not depend on the number of devices."""
     network = new_network(recipe, dataset)
@@ -160,6 +228,17 @@ def _optimiser_for(
     return optimiser
 
 
+def _unchanged(images: Any, seeds: Any) -> Any:
+    return images
+
+
+def _augmented_spec(floats: Any, recipe: Recipe) -> Any:
+    """What batches are when they come augmented: images of the size that the network takes."""
+    batch, *_, channels = floats["image"].shape
+    shape = (batch, *recipe.input.size_px, channels)
+    return {**floats, "image": tf.TensorSpec(shape, tf.float32)}
+
+
 def _augmenter(recipe: Recipe, preprocess: Preprocess) -> Callable[[Any, Any], Any]:
     """Random crop, augmentation and normalisation as one function, compiled by XLA where it pays.
 
@@ -167,6 +246,6 @@ def _augmenter(recipe: Recipe, preprocess: Preprocess) -> Callable[[Any, Any], A
     compile.
     """
     augment = build_augmenter(recipe.augment, input=recipe.input, normalise=preprocess.normalise)
-    if recipe.augment and recipe.training.jit != "off":
+    if recipe.augment and recipe.training.jit != "off" and not any(map(is_foreign, recipe.augment)):
         return tf.function(augment, jit_compile=True, autograph=False)
     return augment

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deadlib.data.plates import check_plates
 from deadlib.data.shapes import example_shape
 from deadlib.errors import RecipeError
 from deadlib.recipe import Recipe, nearest
+from tfrecords_tools.intensity import plate_differences
 from tfrecords_tools.split import group_columns, group_names
 
 if TYPE_CHECKING:
@@ -45,9 +47,13 @@ def check_recipe(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
             "column, give the class more groups, or leave it out when converting"
         )
     example_shape(dataset, recipe.input)
+    check_plates(dataset, recipe.input)
     _check_validation(recipe, dataset, warn)
     for sentence in dataset.info.get("audit", {}).get("warnings", []):
         warn(f"{dataset.folder}: {sentence}")
+    if recipe.input.normalise in ("dataset", "none"):
+        for sentence in plate_differences(dataset):
+            warn(f"{dataset.folder}: {sentence}")
 
 
 def class_counts(dataset: Dataset, split: str) -> list[int]:

@@ -32,7 +32,7 @@ def compiles_step(section: TrainingSection, replicas: int) -> bool:
     """
     if replicas > 1 or section.jit == "off":
         return False
-    return section.jit == "on" or _has_gpu()
+    return section.jit == "on" or has_gpu()
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def precision(section: TrainingSection) -> Iterator[None]:
     """Layers built inside compute in the recipe's precision; the former policy comes back after."""
     former = keras.config.dtype_policy()
     if section.mixed_precision:
-        keras.config.set_dtype_policy("mixed_float16" if _has_gpu() else "mixed_bfloat16")
+        keras.config.set_dtype_policy("mixed_float16" if has_gpu() else "mixed_bfloat16")
     else:
         keras.config.set_dtype_policy("float32")
     try:
@@ -51,7 +51,7 @@ def precision(section: TrainingSection) -> Iterator[None]:
 
 def scales_loss(section: TrainingSection) -> bool:
     """float16 needs the loss scaled, so that small gradients do not become 0; bfloat16 does not."""
-    return section.mixed_precision and _has_gpu()
+    return section.mixed_precision and has_gpu()
 
 
 def make_repeatable(seed: int, deterministic: bool) -> None:
@@ -64,5 +64,5 @@ def make_repeatable(seed: int, deterministic: bool) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     return bool(tf.config.list_logical_devices("GPU"))

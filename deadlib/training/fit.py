@@ -16,9 +16,11 @@ import tensorflow as tf
 
 from deadlib import runs
 from deadlib._version import __version__
+from deadlib.augment.build import check_steps
 from deadlib.data.pipeline import image_batches
+from deadlib.data.plates import PLATE, correction_for, reference_statistics
 from deadlib.data.preprocess import fit_statistics
-from deadlib.data.shapes import record_shape
+from deadlib.data.shapes import example_shape, record_shape
 from deadlib.errors import RunError
 from deadlib.recipe import Recipe
 from deadlib.runs import Run
@@ -29,6 +31,9 @@ from deadlib.training.loop import Loop, OnEpoch, Progress
 from tfrecords_tools import open_dataset
 from tfrecords_tools.card import data_card
 from tfrecords_tools.dataset import Dataset
+
+CACHE = "cache"
+"""Beside the run directories, which may share it."""
 
 
 def train(
@@ -59,6 +64,7 @@ def train(
     runs.check_free(folder, recipe, resume=resume, overwrite=overwrite)
     dataset = open_dataset(recipe.dataset)
     check_recipe(recipe, dataset, warn or (lambda sentence: None))
+    check_steps(recipe.augment, recipe.input.size_px, example_shape(dataset, recipe.input)[:2])
     if resume and (folder / runs.MODEL).is_file():
         return Run.open(folder)
     dataset.verify_checksums(progress)
@@ -66,7 +72,8 @@ def train(
     stored = _stored_description(folder, dataset) if resume else None
     described = stored or describe_dataset(dataset, recipe)
     # Whatever is wrong with the recipe shows here, before a former run is deleted.
-    trainer = build_trainer(recipe, dataset, described)
+    cache = Path(recipe.input.cache_folder or folder.parent / CACHE)
+    trainer = build_trainer(recipe, dataset, described, cache=cache, progress=progress)
     if not resume:
         runs.start(folder, recipe, overwrite=overwrite)
     if stored is None:
@@ -83,15 +90,16 @@ def train(
     )
     if resume:
         loop.restore()
-    _run(loop)
+    _run(loop, dataset)
     network = new_network(recipe, dataset)
     loop.load_kept(network)
     _save_model(network, folder / runs.MODEL)
     return Run.open(folder)
 
 
-def _run(loop: Loop) -> None:
-    """Raises RunError, with what to do, where the disk or the memory did not suffice."""
+def _run(loop: Loop, dataset: Dataset) -> None:
+    """Raises RunError, with what to do, where the disk or the memory did not suffice, and
+    DatasetError where a shard was damaged meanwhile."""
     try:
         loop.run()
     except tf.errors.ResourceExhaustedError as error:
@@ -101,6 +109,9 @@ def _run(loop: Loop) -> None:
             if full_disk
             else f"{loop.folder}: not enough memory; lower training.batch or input.size_px"
         ) from None
+    except tf.errors.OpError:
+        dataset.verify_checksums()
+        raise
 
 
 def _stored_description(folder: Path, dataset: Dataset) -> dict[str, Any] | None:
@@ -122,7 +133,11 @@ def describe_dataset(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     where the recipe normalises by them."""
     statistics = None
     if recipe.input.normalise == "dataset":
-        statistics = fit_statistics(image_batches(dataset, "train", recipe.input)).to_json()
+        correct = correction_for(dataset, recipe.input, {})
+        images = image_batches(dataset, "train", recipe.input, correct)
+        statistics = fit_statistics(images).to_json()
+    elif recipe.input.normalise in PLATE:
+        statistics = reference_statistics(dataset, recipe.input)
     shape = record_shape(dataset.manifest)
     return {
         "path": str(dataset.folder.resolve()),

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from deadlib import runs
-from deadlib.data.pipeline import Order
 from deadlib.errors import RecipeError, RunError
 from deadlib.metrics import METRICS
 from deadlib.recipe import Recipe, recipe_text
 from deadlib.training.board import Board
-from deadlib.training.build import Trainer
+from deadlib.training.build import Trainer, epoch_order
 from deadlib.training.checkpoint import (
     assign_arrays,
     load_checkpoint,
     save_checkpoint,
     variable_arrays,
 )
+from deadlib.training.devices import has_gpu
 from deadlib.training.schedules import learning_rate_at
 from deadlib.training.state import HistoryRow, State, write_history
-from deadlib.training.step import Batch, example_seeds
+from deadlib.training.step import Batch, prepare
 from deadlib.training.stop import StoppedError, StopRequest
 from deadlib.training.validation import Predictions, confusion_counts, measure, predict_batches
+from deadlib.training.waiting import Clock
 
 Progress = Callable[[str, int, int], None]
 OnEpoch = Callable[[HistoryRow], None]
@@ -39,6 +38,9 @@ LATEST = "latest"
 KEPT = "kept"
 NETWORK = "network"
 OPTIMISER = "optimiser"
+
+WATCHED_EVERY = 16
+"""One of so many steps on a GPU is watched for how long it waits for input."""
 
 
 @dataclass
@@ -103,9 +105,12 @@ class Loop:
         state, trainer, steps = self.state, self.trainer, self.trainer.steps
         every = self.recipe.training.checkpoint_every_steps
         trainer.totals.assign(state.totals)
-        order = Order(self.recipe.seed, state.epoch)
-        batches = iter(trainer.train.batches(order, skip=state.step))
-        clock = _Clock()
+        clock = Clock(trainer.totals.numpy, WATCHED_EVERY if has_gpu() else 1)
+        order = epoch_order(self.recipe, state.epoch)
+        size = self.recipe.training.batch
+        batches = iter(
+            trainer.epoch(order, batch=size, skip=state.step, first_step=self._steps_done)
+        )
         while state.step < steps:
             batch = clock.waiting(lambda: next(batches))
             if state.step == 0 and _is_power_of_two(state.epoch + 1):
@@ -122,8 +127,8 @@ class Loop:
 
     def _validate(self, stop: StopRequest) -> Predictions:
         trainer = self.trainer
-        batches = trainer.validation.batches()
-        return predict_batches(trainer.forward, batches, lambda: self._obey(stop, _Clock()))
+        batches = trainer.validation.batches(batch=self.recipe.training.batch)
+        return predict_batches(trainer.forward, batches, lambda: self._obey(stop))
 
     def _finish_epoch(self, predictions: Predictions, board: Board) -> None:
         row = self._history_row(predictions)
@@ -172,11 +177,12 @@ class Loop:
 
     def _augmented(self, batch: Batch) -> np.ndarray:
         """What the network will get."""
-        parts = self.trainer.parts
-        seeds = example_seeds(parts.seed, self._steps_done, batch["row"])
-        return np.asarray(parts.augment(batch["image"], seeds))
+        trainer = self.trainer
+        if trainer.host_augment is None:
+            batch = {**batch, "image": trainer.images(batch)}
+        return np.asarray(prepare(trainer.parts, batch, self._steps_done)[0])
 
-    def _add_sums(self, clock: _Clock) -> None:
+    def _add_sums(self, clock: Clock) -> None:
         """Bring what was summed on the device and on the clock into the state."""
         self.state.totals = [float(total) for total in self.trainer.totals.numpy()]
         seconds, waited = clock.read()
@@ -191,37 +197,18 @@ class Loop:
         }
         save_checkpoint(self._checkpoints / LATEST, arrays, self.state.to_json())
 
-    def _obey(self, stop: StopRequest, clock: _Clock) -> None:
+    def _obey(self, stop: StopRequest, clock: Clock | None = None) -> None:
         """Raise StoppedError, after a checkpoint, if a signal has come."""
         if stop.number is None:
             return
-        self._add_sums(clock)
+        if clock is not None:
+            self._add_sums(clock)
         self._save()
         raise StoppedError(
             f"stopped after step {self._steps_done}, checkpoint written; continue with\n  "
             f"deadlib-train {self.folder / runs.RECIPE} --run {self.folder} --resume",
             stop.number,
         )
-
-
-class _Clock:
-    """Time since the last reading, and the part of it spent waiting."""
-
-    def __init__(self) -> None:
-        self._started, self._waited = time.perf_counter(), 0.0
-
-    def waiting(self, call: Callable[[], Any]) -> Any:
-        before = time.perf_counter()
-        result = call()
-        self._waited += time.perf_counter() - before
-        return result
-
-    def read(self) -> tuple[float, float]:
-        """(seconds, waited seconds) since the last reading."""
-        now = time.perf_counter()
-        found = (now - self._started, self._waited)
-        self._started, self._waited = now, 0.0
-        return found
 
 
 def _is_power_of_two(number: int) -> bool:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 Batch = dict[str, Any]
 Augmenter = Callable[[Any, Any], Any]
+Mixer = Callable[[Any, Any, Any], tuple[Any, Any]]
 Loss = Callable[[Any, Any], Any]
 
 TOTALS = ("loss", "right", "examples")
@@ -28,7 +29,11 @@ class Parts:
     network: keras.Model
     optimiser: keras.optimizers.Optimizer
     loss: Loss
+    classes: int
     augment: Augmenter
+    """What happens to each image by itself, on the device; nothing where the host did it."""
+    mix: Mixer | None
+    """What happens to the images of a device together."""
     preprocess: Callable[[Any], Any]
     seed: int
     clip_norm: float | None
@@ -39,7 +44,8 @@ def build_step(
 ) -> Callable[[Batch, Any], None]:
     """The training step: (global batch, global step () int32) → nothing; adds to `totals` (3,).
 
-    The batch must have an example for every device.
+    The batch must have an example for every device. An answer is right where it is the class with
+    the largest share of a mixed example.
     The loss is the sum over the examples divided by the size of the global batch, whatever the
     number of devices and also in a smaller last batch.
     """
@@ -49,21 +55,20 @@ def build_step(
     def on_replica(whole: Batch, step: Any) -> Any:
         context = tf.distribute.get_replica_context()
         batch = _share(whole, context)
-        class_index = batch["class_index"]
-        inputs = parts.augment(batch["image"], example_seeds(parts.seed, step, batch["row"]))
-        here = tf.cast(tf.shape(class_index)[0], tf.float32)
+        inputs, targets = prepare(parts, batch, step)
+        here = tf.cast(tf.shape(targets)[0], tf.float32)
         everywhere = context.all_reduce(tf.distribute.ReduceOp.SUM, here)
         with tf.GradientTape() as tape:
             logits = parts.network(inputs, training=True)
-            loss = tf.reduce_sum(parts.loss(class_index, logits))
+            loss = tf.reduce_sum(parts.loss(targets, logits))
             scaled = parts.optimiser.scale_loss(loss / everywhere)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
         if parts.clip_norm is not None and replicas > 1:
             limit = parts.optimiser.scale_loss(tf.constant(parts.clip_norm))
             gradients = _clip_together(gradients, limit, context)
         parts.optimiser.apply(gradients, variables)
-        found = tf.argmax(logits, axis=-1, output_type=tf.int32)
-        right = tf.reduce_sum(tf.cast(found == class_index, tf.float32))
+        found, dominant = (tf.argmax(values, axis=-1) for values in (logits, targets))
+        right = tf.reduce_sum(tf.cast(found == dominant, tf.float32))
         return tf.cast(tf.stack([loss, right, here]), tf.float64)
 
     def step(batch: Batch, number: Any) -> None:
@@ -88,7 +93,7 @@ def build_forward(parts: Parts, batch_spec: Any) -> Callable[[Batch], dict[str, 
             "row": batch["row"],
             "class_index": batch["class_index"],
             "probabilities": tf.nn.softmax(logits),
-            "losses": parts.loss(batch["class_index"], logits),
+            "losses": parts.loss(tf.one_hot(batch["class_index"], parts.classes), logits),
         }
 
     def forward(batch: Batch) -> dict[str, Any]:
@@ -96,6 +101,14 @@ def build_forward(parts: Parts, batch_spec: Any) -> Callable[[Batch], dict[str, 
         return {name: parts.strategy.gather(value, axis=0) for name, value in outputs.items()}
 
     return tf.function(forward, input_signature=(batch_spec,), autograph=False)
+
+
+def prepare(parts: Parts, batch: Batch, step: Any) -> tuple[Any, Any]:
+    """What the network gets of a batch: inputs (B, H, W, C) and targets (B, K) float32."""
+    seeds = example_seeds(parts.seed, step, batch["row"])
+    inputs = parts.augment(batch["image"], seeds)
+    targets = tf.one_hot(batch["class_index"], parts.classes)
+    return parts.mix(inputs, targets, seeds) if parts.mix else (inputs, targets)
 
 
 def example_seeds(seed: int, step: Any, row: Any) -> Any:

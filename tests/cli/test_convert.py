@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from deadlib.cli.convert import main
+from tfrecords_tools import open_dataset
 
 
 def write_image(path: Path, number: int, side_px: int = 8) -> None:
@@ -79,7 +80,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(source: Path, tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert "tiles, 2 x 2 of each image" in result.output
     assert "groups (12 of 12 shown)" in result.output
-    assert "images-train.tfrecord-00000-of-00001" in result.output
+    assert "images-train.tfrecord-00000" in result.output
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -144,7 +145,14 @@ def test_class_names_with_brackets_are_printed_as_they_are(tmp_path: Path) -> No
         (["{source}", "{source}/out"], 1, "lies inside the source folder"),
         (["{source}", "{source}/dead/0.png"], 1, "lies inside the source folder"),
         (["{source}", "{tmp}/file"], 1, "a file, expected"),
-        (["{source}", "--dry-run", "--fractions", "1,1,1"], 1, "add up to 1"),
+        (["{source}", "--dry-run", "--fractions", "1,1,1"], 2, "add up to 1"),
+        (["{source}", "--dry-run", "--tile", "0x2"], 2, "1x1 or more"),
+        (["{source}", "--dry-run", "--crop-px", "0"], 2, "1 px or more"),
+        (["{source}", "--dry-run", "--hold-out", "plate1"], 2, "expected column=value"),
+        (["{source}", "--dry-run", "--channels", "a,a"], 2, "a name stands twice"),
+        (["{source}", "--dry-run", "--tile", "2x2", "--crop-px", "4"], 2, "choose one"),
+        (["{source}", "--dry-run", "--split-by", "example", "--split-by", "well"], 2, "no other"),
+        (["{source}", "--dry-run", "--name", "a/b"], 2, "letters, digits"),
         (["{source}", "--dry-run", "--split-by", "plate"], 1, "there are source_id, label"),
         (["{source}", "--dry-run", "--hold-out", "source_id=x"], 1, "no example has it"),
         (["{source}", "--dry-run", "--table", "none.csv"], 1, "no such table"),
@@ -162,3 +170,72 @@ def test_mistakes_are_explained(
     assert message in " ".join(result.output.split())
     assert "Traceback" not in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_new_is_added_and_nothing_new_is_said(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    assert run(source, out, "--tile", "2x2").exit_code == 0
+    nothing = run(source, out, "--append")
+    assert nothing.exit_code == 0, nothing.output
+    assert "nothing new" in nothing.output
+    for number in range(12, 16):
+        write_image(source / ("dead", "living")[number % 2] / f"{number}.png", number)
+    shown = run(source, out, "--append", "--dry-run")
+    assert "dry run" in shown.output
+    assert len(open_dataset(out).manifest) == 48
+    done = run(source, out, "--append", "--tile", "2x2")
+    assert done.exit_code == 0, done.output
+    assert "64 examples (16 of them new)" in done.output
+    assert " && " in open_dataset(out).info["command"]
+    assert "12 images are in the dataset already" in done.output
+
+
+def test_verify_says_what_is_sound_and_what_is_not(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dataset"
+    assert run(source, out).exit_code == 0
+    sound = run("verify", out)
+    assert sound.exit_code == 0, sound.output
+    assert "sound; 12 examples agree with their manifest, 12 of them with their" in sound.output
+    shard = next(out.glob("*-train.tfrecord-*"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:50] + b"x" + whole[51:])
+    damaged = run("verify", out, "--workers", "1")
+    assert damaged.exit_code == 1
+    assert f"damaged: {shard.name}: damaged or edited" in damaged.output
+    assert "1 file is damaged; --repair writes" in damaged.output
+    repaired = run("verify", out, "--repair", "--workers", "1")
+    assert repaired.exit_code == 0, repaired.output
+    assert f"repaired: {shard.name}" in repaired.output
+    assert shard.read_bytes() == whole
+    nowhere = run("verify", tmp_path / "nowhere")
+    assert nowhere.exit_code == 1
+    assert "no dataset directory" in nowhere.output
+
+
+def test_a_folder_named_verify_is_converted_by_its_path(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.rename(tmp_path / "verify")
+    monkeypatch.chdir(tmp_path)
+    result = run("./verify", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "dataset verify: 12 examples" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--append", "--crop-px", "4"], 1, "--crop-px 4: "),
+        (["--append", "--hold-out", "source_id=x"], 1, "--hold-out source_id=x: "),
+        (["--append", "--overwrite"], 2, "choose one"),
+    ],
+)
+def test_an_addition_that_contradicts_the_dataset_is_refused(
+    source: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    out = tmp_path / "dataset"
+    assert run(source, out).exit_code == 0
+    result = run(source, out, *arguments)
+    assert result.exit_code == code, result.output
+    assert message in " ".join(result.output.split())
+    assert run(source, tmp_path / "none", "--append").exit_code == 1

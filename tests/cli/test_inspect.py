@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from deadlib.cli.inspect import main
-from tfrecords_tools import ConversionSettings, convert
+from tfrecords_tools import ConversionSettings, convert, open_dataset
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,11 @@ def test_confounding_is_told_on_stderr(dataset, tmp_path):
     assert "plate" in result.stderr
 
 
+def test_it_shows_what_each_plate_is_like(dataset, tmp_path):
+    result = _run(dataset, "--sheet", tmp_path / "a.png")
+    assert "intensities of each plate" in result.stdout
+
+
 def test_the_sheet_goes_where_it_is_asked_to(dataset, tmp_path):
     result = _run(dataset, "--sheet", tmp_path / "look.png", "--per-class", 2)
     assert result.exit_code == 0
@@ -82,3 +87,38 @@ def test_a_folder_that_is_no_dataset_is_refused_in_one_line(tmp_path):
     assert result.exit_code == 1
     assert "no dataset directory" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_one_example_is_shown_by_its_id(dataset, tmp_path):
+    opened = open_dataset(dataset)
+    row = opened.manifest.iloc[3]
+    result = _run(dataset, "--example", row["example_id"], "--out", tmp_path / "one.png")
+    assert result.exit_code == 0, result.output
+    assert row["label"] in result.stdout
+    assert row["image_sha256"][:12] in result.stdout
+    with Image.open(tmp_path / "one.png") as picture:
+        shown = np.asarray(picture)[88 : 88 + 256, 12 : 12 + 256, 0][8::16, 8::16]
+    pixels = opened.read_example(3)[..., 0]
+    low, high = np.percentile(pixels, [0.5, 99.5])
+    expected = 255 * np.clip((pixels - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(shown, expected, atol=1)
+
+
+def test_without_out_the_picture_lies_beside_the_dataset(dataset):
+    example_id = open_dataset(dataset).manifest["example_id"].iloc[0]  # such as dead/[2]_B01.png
+    result = _run(dataset, "--example", example_id)
+    assert result.exit_code == 0, result.output
+    folder, _, file = example_id.partition("/[")
+    assert dataset.with_name(f"dataset-{folder}_{file.replace(']', '_')}.png").is_file()
+
+
+def test_an_unknown_id_is_answered_with_the_nearest(dataset):
+    example_id = open_dataset(dataset).manifest["example_id"].iloc[0]
+    result = _run(dataset, "--example", example_id + "x")
+    assert result.exit_code == 1
+    assert f"the nearest are {example_id}" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_picture_without_an_example_is_a_usage_error(dataset, tmp_path):
+    assert _run(dataset, "--out", tmp_path / "a.png").exit_code == 2

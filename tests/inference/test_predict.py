@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 from finished_run import make_dataset, make_run, write_images
 
 from deadlib import runs
@@ -60,6 +61,42 @@ def test_the_table_holds_what_the_network_says(run: Run, dataset: Dataset, table
     assert frame["predicted"].tolist() == [run.classes[i] for i in probabilities.argmax(axis=1)]
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-12)
     assert np.ptp(found[:, 0]) > 0.01, "constant predictions would prove nothing"
+
+
+@pytest.mark.parametrize("views", [4, 8])
+def test_views_are_averaged_as_probabilities_and_recorded(
+    views: int, run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    out = predict(run, dataset.folder, tmp_path / "x.parquet", views=views)
+    frame = pd.read_parquet(out)
+    rows = np.flatnonzero((dataset.manifest["split"] == "test").to_numpy())
+    images = np.stack([dataset.read_example(int(row)) for row in rows])[:, 4:20, 7:23, :] / 65535
+    centred = images - images.mean(axis=(1, 2), keepdims=True)
+    seen = centred / centred.std(axis=(1, 2), keepdims=True)
+    turned = [np.rot90(seen, turns, axes=(1, 2)) for turns in range(4)]
+    expected = {
+        4: [seen, seen[:, ::-1], seen[:, :, ::-1], seen[:, ::-1, ::-1]],
+        8: [*turned, *(view[:, ::-1] for view in turned)],
+    }[views]
+    network = embedding_network(run.network())
+    answers = [network.predict(np.ascontiguousarray(view), verbose=0) for view in expected]
+    probabilities = np.mean([keras.ops.softmax(logits) for logits, _ in answers], axis=0)
+    found = frame[["probability_dead", "probability_living"]].to_numpy()
+    np.testing.assert_allclose(found, probabilities, atol=1e-5)
+    embedding = np.mean([embedding for _, embedding in answers], axis=0)
+    np.testing.assert_allclose(np.stack(frame["embedding"]), embedding, atol=1e-4)
+    assert read_metadata(out)["views"] == views
+
+
+def test_eight_views_of_an_oblong_input_are_refused_with_advice(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
+    section = run.recipe.input.model_copy(update={"size_px": (16, 24)})
+    recipe = run.recipe.model_copy(update={"input": section})
+    (folder / runs.RECIPE).write_text(recipe_text(recipe))
+    with pytest.raises(InputError, match=r"takes 16 x 24 px.*use 4 views"):
+        predict(folder, dataset.folder, tmp_path / "x.parquet", views=8)
 
 
 def test_every_manifest_column_is_kept_in_order(dataset: Dataset, table: Path) -> None:
@@ -254,6 +291,33 @@ def test_channels_in_another_order_are_put_right(tmp_path: Path) -> None:
     first, same, other = (answer["probability_dead"].to_numpy() for answer in answers)
     np.testing.assert_allclose(first, same, atol=1e-6)
     assert not np.allclose(first, other, atol=1e-6)
+
+
+def test_new_time_lapses_are_read_as_those_of_the_training(tmp_path: Path) -> None:
+    def write_stacks(folder: Path, count: int) -> Path:
+        generator = np.random.default_rng(count)
+        for label in ("dead", "living"):
+            (folder / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 60000, (2, 3, 20, 24)).astype(np.uint16)
+                axes = {"axes": "TZYX"}
+                tifffile.imwrite(
+                    folder / label / f"{number}.tif", pixels, imagej=True, metadata=axes
+                )
+        return folder
+
+    settings = ConversionSettings(z="max", fractions=(0.5, 0.25, 0.25))
+    old = convert(write_stacks(tmp_path / "old", 6), tmp_path / "dataset", settings)
+    run = make_run(tmp_path / "run", old)
+    new = write_stacks(tmp_path / "new", 2)
+    frame = pd.read_parquet(predict(run, new, tmp_path / "x.parquet"))
+    assert frame["source_id"].tolist() == [
+        f"{label}/{number}.tif#t={time}"
+        for label in ("dead", "living")
+        for number in range(2)
+        for time in range(2)
+    ]
+    assert frame["source_paths"][0].tolist() == ["dead/0.tif#t=0,z=max"]
 
 
 def test_labels_that_the_run_does_not_know_are_refused(run: Run, tmp_path: Path) -> None:

@@ -34,8 +34,10 @@ def network(channels: int) -> keras.Model:
 
 
 @cache
-def served(channels: int, fit: str = "resize", integers: bool = True) -> dict[str, Any]:
-    section = InputSection(size_px=(16, 16), fit=fit)
+def served(
+    channels: int, fit: str = "resize", integers: bool = True, equalise: bool = False
+) -> dict[str, Any]:
+    section = InputSection(size_px=(16, 16), fit=fit, equalise=equalise)
     module = ServedNetwork(
         network(channels),
         preprocess_for(section, {}),
@@ -47,9 +49,11 @@ def served(channels: int, fit: str = "resize", integers: bool = True) -> dict[st
     return module.signatures()
 
 
-def expected(image: np.ndarray, fit: str = "resize") -> tuple[np.ndarray, np.ndarray]:
+def expected(
+    image: np.ndarray, fit: str = "resize", equalise: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and embedding of one stored image, by the layers that training uses."""
-    section = InputSection(size_px=(16, 16), fit=fit)
+    section = InputSection(size_px=(16, 16), fit=fit, equalise=equalise)
     unit = image.astype(np.float32) / np.iinfo(image.dtype).max
     seen = preprocess_for(section, {})(np.asarray(fit_size(unit, section))[None])
     logits, embedding = network(image.shape[-1])(seen, training=False)
@@ -129,6 +133,16 @@ def test_floats_are_answered_as_the_network_does(fit: str, channels: int) -> Non
     answer = served(channels, fit)["serving_default"](images.astype(np.float32) / 65535)
     wanted = np.stack([expected(image, fit)[0] for image in images])
     np.testing.assert_allclose(answer["probabilities"], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop"])
+def test_equalised_images_are_served_as_the_network_was_taught(fit: str) -> None:
+    image = picture(2, np.uint16, (25, 18))
+    unit = image[None].astype(np.float32) / 65535
+    answer = served(2, fit, equalise=True)["serving_default"](unit)
+    wanted = expected(image, fit, equalise=True)[0]
+    assert np.abs(wanted - expected(image, fit)[0]).max() > 1e-3
+    np.testing.assert_allclose(answer["probabilities"][0], wanted, atol=1e-5)
 
 
 def test_the_window_of_a_crop_is_the_one_of_prediction() -> None:

@@ -49,6 +49,7 @@ def make_small_plan(tmp_path: Path) -> PlanMaker:
                         "height_px": side_px,
                         "width_px": side_px,
                         "image_sha256": facts.sha256,
+                        "image_crc32c": facts.crc32c,
                         "well": f"B{number:02}",
                         "row": "B",
                         "time_hours": 1.5 * number if number else None,
@@ -94,10 +95,7 @@ def _in_shards(rows: pd.DataFrame, shard_size: int) -> pd.DataFrame:
     for split in ("train", "validation", "test"):
         part = rows[rows["split"] == split].copy()
         place = np.arange(len(part))
-        count = -(-len(part) // shard_size)
-        part["shard"] = [
-            f"small-{split}.tfrecord-{n:05}-of-{count:05}" for n in place // shard_size
-        ]
+        part["shard"] = [f"small-{split}.tfrecord-{n:05}" for n in place // shard_size]
         part["index"] = place % shard_size
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

@@ -98,7 +98,8 @@ def test_the_sheet_shows_each_channel_by_itself_and_together(make_small_plan, tm
         path = plan.source / f"image{number}.tif"
         tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "CYX"})
         mine = plan.examples["source_id"] == f"image{number}.png"
-        plan.examples.loc[mine, "image_sha256"] = examine([path]).sha256
+        facts = examine([path])
+        plan.examples.loc[mine, ["image_sha256", "image_crc32c"]] = facts.sha256, facts.crc32c
     plan.examples["source_paths"] = [
         [file.replace(".png", ".tif")] for file in plan.examples["source_id"]
     ]
@@ -111,20 +112,21 @@ def test_the_sheet_shows_each_channel_by_itself_and_together(make_small_plan, tm
 
 def test_contrast_is_stretched_between_percentiles_and_flat_images_are_grey():
     values = np.r_[np.linspace(100, 200, 999), 60000.0].reshape(25, 40)
-    stretched = sheet._stretched(values)
+    stretched = sheet.stretched(values, *sheet.stretch_limits(values))
     assert stretched.min() == 0
     assert 0.4 < np.median(stretched) < 0.6
-    assert (sheet._stretched(np.full((3, 3), 7, np.uint8)) == 0.5).all()
+    flat = np.full((3, 3), 7, np.uint8)
+    assert (sheet.stretched(flat, *sheet.stretch_limits(flat)) == 0.5).all()
 
 
 def test_long_names_keep_their_ends():
-    short = sheet._shortened("U2_DMSO2_1H_RGB_0052_N3.png_01_02", sheet._font(11), 132)
+    short = sheet.shortened("U2_DMSO2_1H_RGB_0052_N3.png_01_02", sheet.font(11), 132)
     assert short.startswith("U2")
     assert short.endswith("01_02")
-    assert sheet._font(11).getlength(short) <= 132
+    assert sheet.font(11).getlength(short) <= 132
 
 
 def test_a_sheet_that_cannot_be_written_is_named(dataset, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match=r"sheet.png: the contact sheet cannot be written"):
+    with pytest.raises(WriteError, match=r"sheet.png: the picture cannot be written"):
         contact_sheet(dataset, tmp_path / "file" / "sheet.png")

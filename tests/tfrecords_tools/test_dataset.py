@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfrecords_tools.dataset import open_dataset
 from tfrecords_tools.errors import DatasetError
+from tfrecords_tools.intensity import read_intensity
 from tfrecords_tools.records import parse
 from tfrecords_tools.write import write_dataset
 
@@ -78,12 +79,12 @@ def _cut(path: Path) -> None:
         (lambda out: (out / "manifest.parquet").unlink(), r"manifest.parquet: missing"),
         (lambda out: _cut(out / "manifest.parquet"), r"manifest.parquet: cut or edited"),
         (
-            lambda out: next(out.glob("*-test.tfrecord-00001-*")).unlink(),
-            r"small-test.tfrecord-00001-of-00002: missing",
+            lambda out: next(out.glob("*-test.tfrecord-00001")).unlink(),
+            r"small-test.tfrecord-00001: missing",
         ),
         (
-            lambda out: _cut(next(out.glob("*-test.tfrecord-00001-*"))),
-            r"small-test.tfrecord-00001-of-00002: cut or edited: \d+ bytes",
+            lambda out: _cut(next(out.glob("*-test.tfrecord-00001"))),
+            r"small-test.tfrecord-00001: cut or edited: \d+ bytes",
         ),
     ],
 )
@@ -91,6 +92,16 @@ def test_what_is_not_whole_is_refused_by_name(dataset, damage, said):
     damage(dataset.folder)
     with pytest.raises(DatasetError, match=said):
         open_dataset(dataset.folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.parquet", "intensity.parquet"])
+def test_a_damaged_table_is_named(dataset, name):
+    path = dataset.folder / name
+    data = bytearray(path.read_bytes())
+    data[4:-200] = bytes(len(data) - 204)
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=rf"{name}: cannot be read"):
+        read_intensity(open_dataset(dataset.folder))
 
 
 def test_a_dataset_of_another_schema_is_refused(dataset):

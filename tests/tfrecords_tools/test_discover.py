@@ -111,6 +111,14 @@ def test_a_missing_channel_is_a_problem_by_name(tmp_path: Path) -> None:
     assert "channel ER is missing (found: DNA)" in problem.reason
 
 
+@pytest.mark.parametrize("channels", [("DNA", "Mito"), ("Mito",)])
+def test_a_channel_that_no_file_has_is_said_once(tmp_path: Path, channels: tuple[str]) -> None:
+    source = make_files(tmp_path, "B03_ER.tif", "B03_DNA.tif", "B04_DNA.tif", "B04_ER.tif")
+    settings = ConversionSettings(labels="none", pattern="{well}_{channel}.tif", channels=channels)
+    with pytest.raises(SourceError, match=r"names Mito, but no file has it; .* have DNA, ER"):
+        discover(source, settings)
+
+
 def test_two_files_of_one_channel_are_a_problem(tmp_path: Path) -> None:
     source = make_files(tmp_path, "B03_DNA_1.tif", "B03_DNA_2.tif", "B03_ER_1.tif")
     settings = ConversionSettings(

@@ -242,7 +242,7 @@ def test_channel_files_are_joined_in_the_given_order(tmp_path):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (GREY8, "20 x 30 px uint8, but .*a.tif, .* is 20 x 30 px uint16"),
+        (GREY.astype(np.float32), "20 x 30 px float32, but .*a.tif, .* is 20 x 30 px uint16"),
         (GREY[:10], "10 x 30 px uint16, but"),
         (COLOUR.astype(np.uint16), "holds 3 channels, expected 1"),
     ],

@@ -47,7 +47,8 @@ def test_a_plan_says_all_of_every_example(two_classes: Path) -> None:
     plan = make_plan(two_classes)
     assert list(plan.examples) == [
         *("example_id", "split", "label", "class_index", "group", "source_id", "source_paths"),
-        *("top_px", "left_px", "height_px", "width_px", "image_sha256", "shard", "index"),
+        *("top_px", "left_px", "height_px", "width_px", "image_sha256", "image_crc32c"),
+        *("shard", "index"),
     ]
     assert len(plan.examples) == 20
     assert (plan.classes, plan.channels, plan.name) == (
@@ -363,7 +364,7 @@ def test_shards_are_of_like_length_and_hold_both_classes(two_classes: Path) -> N
     plan = make_plan(two_classes, ConversionSettings(examples_per_shard=5, name="cells"))
     train = plan.examples[plan.examples["split"] == "train"]
     assert train["shard"].unique().tolist() == [
-        f"cells-train.tfrecord-{place:05}-of-00003" for place in range(3)
+        f"cells-train.tfrecord-{place:05}" for place in range(3)
     ]
     sizes = train.groupby("shard").size()
     assert sizes.max() - sizes.min() <= 1

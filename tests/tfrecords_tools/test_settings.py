@@ -45,6 +45,8 @@ def test_settings_of_another_version_are_refused() -> None:
         ({"hold_out": ("nowhere:plate=1",)}, "column=value"),
         ({"channels": ("DNA", "DNA")}, "twice"),
         ({"examples_per_shard": 0}, "1 or more"),
+        ({"layout": "operetta"}, "expected one of auto, files, harmony"),
+        ({"pages": "t"}, "expected one of time, z, channel"),
         ({"split_by": ("example", "plate")}, "ungrouped"),
     ],
 )
@@ -67,9 +69,23 @@ def test_for_prediction_everything_is_test_and_labels_may_be_missing() -> None:
         split_by=("plate",),
         hold_out=("plate=1",),
         channels=("phase",),
+        z="focus",
+        pages="z",
+        layout="files",
     ).for_prediction()
     assert settings.fractions == (0.0, 0.0, 1.0)
     assert settings.table == "cells.csv"
     assert (settings.split_by, settings.hold_out) == ((), ())
     assert (settings.context, settings.channels) == (0.5, ("phase",))
+    assert (settings.z, settings.pages, settings.layout) == ("focus", "z", "files")
     assert not settings.labels_required
+
+
+def test_new_images_are_read_whatever_the_encoding_of_the_old_ones_holds() -> None:
+    assert ConversionSettings(encoding="jpeg:90").for_prediction().encoding == "raw"
+
+
+@pytest.mark.parametrize("encoding", ["gif", "png:3", "jpeg:0", "jpeg:101", "jpeg:", "jpeg:x"])
+def test_an_unknown_encoding_is_refused(encoding: str) -> None:
+    with pytest.raises(PlanError, match="expected one of raw, png, jpeg"):
+        ConversionSettings(encoding=encoding)

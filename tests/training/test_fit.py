@@ -193,6 +193,22 @@ def test_a_mistake_in_the_new_recipe_costs_no_finished_run(
     assert not (found.folder / runs.PREDICTIONS).exists()
 
 
+@pytest.mark.parametrize(
+    "step", [{"name": "flipp"}, {"name": "blur", "sigma": 1}, {"name": "thin_plate_spline"}]
+)
+def test_a_wrong_step_is_refused_before_images_are_read(
+    tmp_path: Path, toy_recipe: RecipeMaker, step: dict[str, Any]
+) -> None:
+    # Few points on the window, too many on the images.
+    step |= {"spacing_px": 0.25} if step["name"] == "thin_plate_spline" else {}
+    recipe = toy_recipe(augment=[step], input={"size_px": [8, 8], "fit": "crop"})
+    read: list[str] = []
+    with pytest.raises(RecipeError, match=step["name"]):
+        train(recipe, tmp_path / "run", progress=lambda stage, *_: read.append(stage))
+    assert not read
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_full_disk_is_one_message(
     tmp_path: Path, toy_recipe: RecipeMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +259,35 @@ def test_everything_at_once_trains(tmp_path: Path, toy_recipe: RecipeMaker) -> N
     assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
     assert found.dataset["statistics"]["mean"] == pytest.approx([0.42], abs=0.05)
+
+
+def test_where_images_are_kept_changes_nothing_but_the_speed(
+    tmp_path: Path, toy_recipe: RecipeMaker
+) -> None:
+    losses = {}
+    for cache in ("memory", "off", "disk"):
+        recipe = toy_recipe(input={"cache": cache}, training={"epochs": 1})
+        found = train(recipe, tmp_path / cache)
+        losses[cache] = found.history["train_loss"].iloc[0]
+    assert losses["off"] == pytest.approx(losses["memory"], rel=1e-5)
+    assert losses["disk"] == pytest.approx(losses["memory"], rel=1e-5)
+    kept = sorted(path.name.split("-")[1] for path in (tmp_path / "cache").iterdir())
+    assert kept == ["train", "validation"]
+
+
+def test_a_shard_damaged_in_mid_run_is_one_message(
+    tmp_path: Path, toy_dataset: Dataset, toy_recipe: RecipeMaker
+) -> None:
+    folder = shutil.copytree(toy_dataset.folder, tmp_path / "dataset")
+    recipe = toy_recipe(input={"cache": "off"}).model_copy(update={"dataset": str(folder)})
+
+    def damage(stage: str, done: int, total: int) -> None:
+        if stage == "training" and done == 1:
+            for shard in folder.glob("*train*"):
+                shard.write_bytes(bytes(shard.stat().st_size))
+
+    with pytest.raises(DatasetError, match="damaged or edited"):
+        train(recipe, tmp_path / "run", progress=damage)
 
 
 def test_a_changed_dataset_cannot_be_resumed(run: Run, tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_the_command_stops_at_sigterm_and_goes_on_where_it_says(
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch 1 of 4"):
+                assert "% of the time waiting for input" in line
                 process.send_signal(signal.SIGTERM)
                 break
         said = process.stderr.read().splitlines()

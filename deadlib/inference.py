@@ -29,6 +29,7 @@ from deadlib.inputs import (
 from deadlib.outputs import written_whole
 from deadlib.runs import Run
 from deadlib.views import check_views, dihedral_views, mean_logits
+from tfrecords_tools.dataset import read_document
 from tfrecords_tools.errors import DatasetError, ToolsError
 from tfrecords_tools.table import PROBABILITY
 
@@ -89,7 +90,7 @@ def predict(
         run, source, converted, on_bad_image=on_bad_image, progress=progress, warn=warn
     )
     rows = given.examples(split).index.to_numpy()
-    manifest = pq.read_table(given.dataset.manifest_path)
+    manifest = read_document(given.dataset.manifest_path)
     metadata = {**_metadata(given, split, rows, command), "views": views}
     answers = _complete(_answers(given, split, batch, views), rows, given)
     answers = _reported(answers, len(rows), progress)

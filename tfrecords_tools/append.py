@@ -27,7 +27,6 @@ from tfrecords_tools.plan import (
     APPEARANCE,
     Look,
     Plan,
-    ProgressCallback,
     audited,
     blank_pixels,
     class_counts,
@@ -40,7 +39,7 @@ from tfrecords_tools.plan import (
     shown,
     without_odd_ones,
 )
-from tfrecords_tools.pool import Workers
+from tfrecords_tools.pool import Progress, Workers
 from tfrecords_tools.settings import SPLITS, ConversionSettings
 from tfrecords_tools.sources import Sources, natural_key
 from tfrecords_tools.table import BOX_COLUMNS
@@ -98,7 +97,7 @@ def plan_addition(
     *,
     workers: Workers = 1,
     journal: Journal | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """Plan to add what is new in `source` to a dataset: images that it does not hold yet.
 

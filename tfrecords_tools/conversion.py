@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tfrecords_tools.errors import DatasetError, PlanError
 from tfrecords_tools.journal import Journal
-from tfrecords_tools.plan import ProgressCallback, make_plan
-from tfrecords_tools.pool import Workers
+from tfrecords_tools.plan import make_plan
+from tfrecords_tools.pool import Progress, Workers
 from tfrecords_tools.settings import ConversionSettings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def convert(
     workers: Workers = 1,
     overwrite: bool = False,
     command: str | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Plan the conversion of `source` and write it to `out`: `make_plan`, then `write_dataset`.
 

@@ -15,9 +15,10 @@ from tfrecords_tools.labels import (
     join_table,
     read_labels,
 )
-from tfrecords_tools.listing import Progress, expanded, with_channels
+from tfrecords_tools.listing import expanded, with_channels
 from tfrecords_tools.locator import Locator
 from tfrecords_tools.pattern import CHANNEL, CHANNEL_PLACE, name_pattern
+from tfrecords_tools.pool import Progress
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import (
     Problem,

@@ -35,17 +35,18 @@ def check_encoding(encoding: str, dtypes: Iterable[str], channels: int) -> None:
             )
 
 
-def in_words(encoding: str, pixels_bytes: int, stored_bytes: int) -> str:
-    """What the encoding did to this dataset, and why one would choose it."""
+def in_words(encoding: str, pixels_bytes: int | None, stored_bytes: int) -> str:
+    """What the encoding did to this dataset, and why one would choose it.
+
+    pixels_bytes: None where images have several data types and nobody added them up.
+    """
     why = {
         "raw": "read fastest; png keeps every bit too, in less space, and is read more slowly",
         "png": "every bit kept; raw is larger and read faster",
         "jpeg": "smallest, with altered pixels",
     }[parse_encoding(encoding)[0]]
-    return (
-        f"encoding {encoding}: {stored_bytes / 1e6:.1f} MB for {pixels_bytes / 1e6:.1f} MB of "
-        f"pixels; {why}"
-    )
+    of_pixels = "" if pixels_bytes is None else f" for {pixels_bytes / 1e6:.1f} MB of pixels"
+    return f"encoding {encoding}: {stored_bytes / 1e6:.1f} MB{of_pixels}; {why}"
 
 
 def losses(encoding: str) -> list[str]:

@@ -32,7 +32,7 @@ from tfrecords_tools.errors import DatasetError, PlanError
 from tfrecords_tools.illumination import CellSums
 from tfrecords_tools.manifest import parquet_bytes
 from tfrecords_tools.pixels import BINS, PERCENTILES, FloatPixels, IntegerPixels, percentile_name
-from tfrecords_tools.pool import Workers, check_stop, run_tasks
+from tfrecords_tools.pool import Progress, Workers, check_stop, run_tasks
 from tfrecords_tools.records import decode_example
 from tfrecords_tools.settings import SPLITS, ConversionSettings, parse_condition
 from tfrecords_tools.split import as_text, check_column, group_names
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-Progress = Callable[[str, int, int], None] | None
 Unit = tuple[str, str]
 """A plate and the split whose examples it is fitted on."""
 Row = dict[str, Any]
@@ -102,7 +101,7 @@ def intensity_bytes(
     *,
     kept: Sequence[Row] = (),
     workers: Workers = 1,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """`fit_intensity` as the bytes of a Parquet file."""
     import pyarrow as pa
@@ -163,7 +162,7 @@ def fit_intensity(
     *,
     kept: Sequence[Row] = (),
     workers: Workers = 1,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """The rows of the table in the order of plate, split and channel.
 
@@ -330,7 +329,7 @@ class _Reading:
     info: Mapping[str, Any]
     examples: pd.DataFrame
     workers: Workers
-    progress: Progress
+    progress: Progress | None
 
     def counted(self, unit_of_row: np.ndarray) -> dict[int, list[Pixels]]:
         """The pixels of each unit, by channel."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from tfrecords_tools.container import Container, Scene, containers, is_container
 from tfrecords_tools.errors import ImageError, SourceError
 from tfrecords_tools.locator import Locator
+from tfrecords_tools.pool import Progress
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import Problem, SourceImage
 
 Images = dict[str, SourceImage]
-Progress = Callable[[str, int, int], None]
 
 _FILES_SHOWN = 3
 # What programs write for a channel that has no name; longer numbers are wavelengths.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +25,7 @@ from tfrecords_tools.images import ImageFacts
 from tfrecords_tools.intensity import check_request
 from tfrecords_tools.journal import Journal
 from tfrecords_tools.labels import located_table
-from tfrecords_tools.pool import Workers
+from tfrecords_tools.pool import Progress, Workers
 from tfrecords_tools.settings import SPLITS, ConversionSettings
 from tfrecords_tools.sources import Problem, Sources, natural_key
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tfrecords_tools.dataset import Dataset
-
-ProgressCallback = Callable[[str, int, int], None]
 
 APPEARANCE = ("image_size", "bit_depth")
 _PROBLEMS_SHOWN = 200
@@ -94,7 +92,7 @@ def make_plan(
     classes: Sequence[str] | None = None,
     workers: Workers = 1,
     journal: Journal | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """Plan a conversion: every image is decoded once, nothing is written but the journal.
 

@@ -51,6 +51,9 @@ class Executor(Protocol):
 
 Workers = int | Executor
 
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
 _stop: ContextVar[Flag | None] = ContextVar("stop", default=None)
 
 

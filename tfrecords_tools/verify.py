@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from tfrecords_tools.encodings import decode_pixels, encode_image, losses
 from tfrecords_tools.errors import DatasetError, PlanError, SourceError, WriteError
 from tfrecords_tools.examples import shard_place
 from tfrecords_tools.images import pixel_hash, read_stack
-from tfrecords_tools.pool import check_stop, run_tasks
+from tfrecords_tools.pool import Progress, check_stop, run_tasks
 from tfrecords_tools.records import decode_example
 from tfrecords_tools.shards import (
     NOT_IN_RECORDS,
@@ -51,8 +51,6 @@ from tfrecords_tools.write import fingerprint, json_bytes, once_whole, shard_tas
 
 _REPAIR_FOLDER = ".repair"
 _FAULTS_SHOWN = 3
-
-Progress = Callable[[str, int, int], None] | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def verify_dataset(
     sources: Sequence[str | Path] = (),
     repair: bool = False,
     workers: int = 1,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> Findings:
     """Read a dataset back and compare all of it; with `repair` write damaged shards again.
 
@@ -278,6 +276,11 @@ def _folders_of_rows(
         found = next((folder for folder in given if _has_any(folder, tried)), None)
         folder = found or next(iter(old), None)
         folders += [folder] * count
+        if given and found is None and folder is not None:
+            findings.notes.append(
+                f"none of {', '.join(map(str, given))} holds the images of {count} examples; they "
+                f"were compared with {folder}, where they were converted from"
+            )
         if folder is None:
             place = part["folder"] or "the folder that they were converted from"
             findings.notes.append(
@@ -296,7 +299,7 @@ def _has_any(folder: Path, images: Sequence[Sequence[str]]) -> bool:
 
 
 def _read_back(
-    checks: Sequence[_Check], findings: Findings, workers: int, report: Progress
+    checks: Sequence[_Check], findings: Findings, workers: int, report: Progress | None
 ) -> list[_Check]:
     """The checks of shards that are damaged; what was found goes to the findings, in order."""
     results: dict[str, _Result] = {}
@@ -454,7 +457,7 @@ def _repair(
     documents_again: Mapping[str, bytes],
     findings: Findings,
     workers: int,
-    report: Progress,
+    report: Progress | None,
 ) -> None:
     """Write damaged shards again beside the dataset; put those in place that are as promised."""
     scratch = folder / _REPAIR_FOLDER

@@ -13,8 +13,9 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ from tfrecords_tools.intensity import Row, intensity_bytes, intensity_rows
 from tfrecords_tools.journal import JOURNAL_SUFFIX
 from tfrecords_tools.manifest import manifest_table, parquet_bytes
 from tfrecords_tools.plan import Plan
-from tfrecords_tools.pool import Workers, run_tasks
+from tfrecords_tools.pool import Progress, Workers, run_tasks
 from tfrecords_tools.records import UNKNOWN_CLASS
 from tfrecords_tools.shards import (
     PROGRESS_FOLDER,
@@ -61,12 +62,30 @@ from tfrecords_tools.share import WHOLE, Share
 from tfrecords_tools.tfds import tfds_documents
 
 _PLAN = "plan.json"
-Progress = Callable[[str, int, int], None] | None
 
 _PACKAGES = ("deadlib", "imagecodecs", "numpy", "pandas", "pillow", "pyarrow", "tensorflow")
 
 # An allowance for metadata and framing, for the estimate of what a full disk lacks.
 _BYTES_BESIDE_THE_IMAGE = 1024
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A plan as what will be written of it."""
+
+    table: pa.Table
+    manifest: bytes
+    document: dict[str, Any]
+    text: bytes
+    sha256: str
+
+
+def _draft(plan: Plan) -> _Draft:
+    table = manifest_table(plan.examples)
+    manifest = parquet_bytes(table)
+    document = _plan_document(plan, manifest)
+    text = json_bytes(document)
+    return _Draft(table, manifest, document, text, hashlib.sha256(text).hexdigest())
 
 
 def write_dataset(
@@ -76,7 +95,7 @@ def write_dataset(
     workers: Workers = 1,
     overwrite: bool = False,
     command: str | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Write a plan as a dataset directory, or finish one that was interrupted.
 
@@ -94,22 +113,16 @@ def write_dataset(
     vanished or changed since it was planned. An addition that ends early leaves the dataset as it
     was before.
     """
-    out = Path(out)
-    table = manifest_table(plan.examples)
-    manifest = parquet_bytes(table)
-    document = _plan_document(plan, manifest)
-    text = json_bytes(document)
-    plan_sha256 = hashlib.sha256(text).hexdigest()
+    out, draft = Path(out), _draft(plan)
     claim = _claim if plan.onto is None else _claim_for_more
     again = "start again with --overwrite" if plan.onto is None else "start the same command again"
     try:
-        if claim(plan, out, text, plan_sha256, overwrite):
+        if claim(plan, out, draft.text, draft.sha256, overwrite):
             return open_dataset(out)
         with _source_watched(plan, out, again):
-            written = _write_shards(plan, table, out, workers, progress)
+            written = _write_shards(plan, draft.table, out, workers, progress)
         shards = [*_earlier_shards(plan), *written]
-        documents = _documents(plan, document, table, shards, out, command, workers, progress)
-        _close(plan, out, {MANIFEST: manifest, **documents})
+        _close(plan, out, _documents(plan, draft, shards, out, command, workers, progress))
     except OSError as error:
         raise _refused(error, plan, out) from None
     return open_dataset(out)
@@ -122,7 +135,7 @@ def write_share(
     *,
     workers: Workers = 1,
     command: str | None = None,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> list[str]:
     """Write this share of the shards; where all shards are there then, finish the dataset.
 
@@ -133,30 +146,22 @@ def write_share(
 
     Returns the names of the shards that are still missing; none where the dataset is finished.
     """
-    out = Path(out)
-    table = manifest_table(plan.examples)
-    manifest = parquet_bytes(table)
-    document = _plan_document(plan, manifest)
-    text = json_bytes(document)
-    plan_sha256 = hashlib.sha256(text).hexdigest()
+    out, draft = Path(out), _draft(plan)
     try:
-        if not _join(out, text, plan_sha256):
+        if not _join(out, draft.text, draft.sha256):
             with _source_watched(plan, out, f"remove {out} and start all shares again"):
-                _write_shards(plan, table, out, workers, progress, share)
+                _write_shards(plan, draft.table, out, workers, progress, share)
             noted = {file: noted_shard(out, file) for file in _new_shards(plan)}
             missing = [file for file, facts in noted.items() if facts is None]
-            if missing and not _holds(out, plan_sha256):
+            if missing and not _holds(out, draft.sha256):
                 return missing
             if not missing:
                 shards = [facts for facts in noted.values() if facts is not None]
-                documents = _documents(
-                    plan, document, table, shards, out, command, workers, progress
-                )
-                _close(plan, out, {MANIFEST: manifest, **documents})
+                _close(plan, out, _documents(plan, draft, shards, out, command, workers, progress))
         _tidy(out / PROGRESS_FOLDER)
     except OSError as error:
         # Another job that has finished the dataset takes away what this one was working with.
-        if not _holds(out, plan_sha256):
+        if not _holds(out, draft.sha256):
             raise _refused(error, plan, out) from None
         _tidy(out / PROGRESS_FOLDER)
     return []
@@ -185,24 +190,23 @@ def _source_watched(plan: Plan, out: Path, again: str) -> Iterator[None]:
 
 def _documents(
     plan: Plan,
-    document: dict[str, Any],
-    table: pa.Table,
+    draft: _Draft,
     shards: Sequence[ShardFacts],
     out: Path,
     command: str | None,
     workers: Workers,
-    progress: Progress,
+    progress: Progress | None,
 ) -> dict[str, bytes]:
-    """What stands beside the shards and the manifest."""
+    """What stands beside the shards."""
     info = {
         "schema_version": SCHEMA_VERSION,
-        **document,
+        **draft.document,
         "shards": [vars(shard) for shard in shards],
-        "plan_sha256": hashlib.sha256(json_bytes(document)).hexdigest(),
-        "fingerprint": fingerprint(document, [shard.sha256 for shard in shards]),
+        "plan_sha256": draft.sha256,
+        "fingerprint": fingerprint(draft.document, [shard.sha256 for shard in shards]),
         "versions": _versions(),
         "command": _commands(plan, command),
-        "sources": _sources(plan, table.schema),
+        "sources": _sources(plan, draft.table.schema),
     }
     intensity = intensity_bytes(
         out, info, plan.examples, kept=_earlier_rows(plan), workers=workers, progress=progress
@@ -217,10 +221,15 @@ def _documents(
         plan.encoding,
         len(plan.channels),
         list(plan.facts["dtypes"]),
-        table.drop_columns(once_whole(info["sources"])),
+        draft.table.drop_columns(once_whole(info["sources"])),
         shards,
     )
-    return {INTENSITY: intensity, **readable_by_tfds, INFO: json_bytes(info)}
+    return {
+        MANIFEST: draft.manifest,
+        INTENSITY: intensity,
+        **readable_by_tfds,
+        INFO: json_bytes(info),
+    }
 
 
 def shard_tasks(
@@ -460,7 +469,7 @@ def _write_shards(
     table: pa.Table,
     out: Path,
     workers: Workers,
-    report: Progress,
+    report: Progress | None,
     share: Share = WHOLE,
 ) -> list[ShardFacts]:
     """Write a share of the new shards; their facts in the order of the manifest."""

@@ -389,11 +389,12 @@ def _named_options(context: click.Context) -> list[str]:
     return [*named, "table", "labels"] if "boxes" in named else named
 
 
-def _pixels_bytes(plan: Plan) -> int:
-    """Of the deepest data type, where the images have several."""
+def _pixels_bytes(plan: Plan) -> int | None:
     import numpy as np
 
-    depth = max(np.dtype(dtype).itemsize for dtype in plan.facts["dtypes"])
+    if len(plan.facts["dtypes"]) > 1:
+        return None
+    depth = np.dtype(next(iter(plan.facts["dtypes"]))).itemsize
     pixels = int((plan.examples["height_px"] * plan.examples["width_px"]).sum())
     return pixels * len(plan.channels) * depth
 

@@ -124,7 +124,12 @@ def _fill(file: BinaryIO, source: Source, progress: Progress | None) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
     """The file to write, which no other process writes; a lock ends with the process."""
-    import fcntl
+    try:
+        import fcntl
+    except ImportError:
+        raise RecipeError(
+            "input.cache: disk needs file locks, which this system has not; use memory or off"
+        ) from None
 
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -9,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from picture_folder import write_pictures
 
 from deadlib.cli.convert import main
 
@@ -35,13 +34,7 @@ true
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("experiment") / "images"
-    for number in range(IMAGES):
-        path = folder / ("dead", "living")[number % 2] / f"{number:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 999, (9, 9), dtype=np.uint16)
-        Image.fromarray(pixels).save(path)
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("experiment") / "images", IMAGES)
 
 
 def start(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:

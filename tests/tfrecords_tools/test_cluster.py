@@ -13,10 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from cluster_tasks import count_or_fail, process_of
-from PIL import Image
+from picture_folder import write_pictures
 
 from tfrecords_tools import ClusterError, ConversionSettings, DaskCluster, convert
 from tfrecords_tools.errors import ImageError
@@ -29,13 +28,7 @@ IMAGES = 240
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("experiment") / "source"
-    for number in range(IMAGES):
-        path = folder / ("dead", "living")[number % 2] / f"{number:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 999, (120, 120), dtype=np.uint16)
-        Image.fromarray(pixels).save(path)
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("experiment") / "source", IMAGES, side_px=120)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tfrecords_tools import ConversionSettings, PlanError, convert
-from tfrecords_tools.encodings import encode_image
+from tfrecords_tools.encodings import encode_image, in_words
 from tfrecords_tools.records import decode_example, decode_image, encode_example, parse
 
 RNG = np.random.default_rng(0)
@@ -71,3 +71,10 @@ def test_an_encoding_that_does_not_fit_is_refused_before_anything_is_written(ima
     with pytest.raises(PlanError, match="JPEG holds 8 bits"):
         convert(images, tmp_path / "out", ConversionSettings(encoding="jpeg"))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_size_of_the_pixels_is_told_only_where_it_is_known() -> None:
+    assert in_words("png", 10_000_000, 5_000_000).startswith(
+        "encoding png: 5.0 MB for 10.0 MB of pixels; "
+    )
+    assert in_words("raw", None, 8_200_000).startswith("encoding raw: 8.2 MB; ")

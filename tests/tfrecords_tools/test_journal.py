@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from picture_folder import write_pictures
 from PIL import Image
 
 from tfrecords_tools import (
@@ -36,13 +37,7 @@ IMAGES = 208
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As many images as are worth a journal, of two classes."""
-    folder = tmp_path_factory.mktemp("experiment") / "source"
-    for number in range(IMAGES):
-        path = folder / ("dead", "living")[number % 2] / f"{number:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 999, (9, 9), dtype=np.uint16)
-        Image.fromarray(pixels).save(path)
-    return folder
+    return write_pictures(tmp_path_factory.mktemp("experiment") / "source", IMAGES)
 
 
 @pytest.fixture

@@ -216,6 +216,14 @@ def test_a_moved_source_is_found_where_it_is_said_to_be(dataset, tmp_path):
     assert shard.read_bytes() == whole
 
 
+def test_a_folder_that_holds_no_image_of_the_dataset_is_told(dataset, tmp_path):
+    (tmp_path / "mistaken").mkdir()
+    found = verify_dataset(dataset.folder, sources=[tmp_path / "mistaken"])
+    assert not found.damaged
+    assert found.compared == len(dataset.manifest)
+    assert f"none of {tmp_path / 'mistaken'} holds the images" in found.notes[0]
+
+
 def test_a_changed_source_image_is_named_and_the_shard_left_alone(dataset, tmp_path):
     image = tmp_path / "source0" / "image0.png"
     with Image.open(image) as picture:

@@ -7,6 +7,7 @@
     >>> deadlib.predict(run, "dataset", "predictions.parquet")
     >>> deadlib.evaluate("predictions.parquet", "report")
     >>> deadlib.explain(run, "dataset", "maps")
+    >>> deadlib.heatmap(run, "lapse", "heatmaps")
     >>> deadlib.export(run, "served")
 
 Names are imported when first used, so `import deadlib` does not start TensorFlow.
@@ -22,10 +23,13 @@ _HOMES = {
     "DeadlibError": "deadlib.errors",
     "Recipe": "deadlib.recipe",
     "Run": "deadlib.runs",
+    "class_models": "deadlib.interpretation",
     "convert": "tfrecords_tools",
     "evaluate": "deadlib.evaluation",
     "explain": "deadlib.interpretation",
+    "explain_frames": "deadlib.interpretation",
     "export": "deadlib.serving",
+    "heatmap": "deadlib.heatmaps.heatmap",
     "load_recipe": "deadlib.recipe",
     "open_dataset": "tfrecords_tools",
     "parse_recipe": "deadlib.recipe",

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deadlib.acquisition import AS_TOLD_BY_FILES, Acquisition
 from deadlib.errors import InputError, PredictionError, RunError
 from deadlib.inputs import (
     ALL,
@@ -27,7 +28,7 @@ from deadlib.inputs import (
     python_warning,
 )
 from deadlib.outputs import written_whole
-from deadlib.runs import Run
+from deadlib.runs import DATASET, RECIPE, SNAPSHOTS, Run
 from deadlib.views import check_views, dihedral_views, mean_logits
 from tfrecords_tools.dataset import read_document
 from tfrecords_tools.errors import DatasetError, ToolsError
@@ -57,6 +58,7 @@ def predict(
     batch: int = 64,
     views: int = 1,
     on_bad_image: str = REFUSE,
+    acquisition: Acquisition = AS_TOLD_BY_FILES,
     command: str | None = None,
     progress: ProgressCallback | None = None,
     warn: Warn | None = None,
@@ -65,18 +67,22 @@ def predict(
 
     A folder of images is first converted, as the run's own dataset was, into `<out>-dataset/`.
     split: `train`, `validation`, `test`, `all`, or `auto`: `test` of the dataset that the run was
-    trained on, everything of any other. Rows stand in the order of the records.
+    trained on, everything of any other. Rows stand in the order of the records; for a run with
+    model.bn_at_test: batch, of which `warn` tells, in a mixed order, drawn by the recipe's seed,
+    and `batch` is that of its training.
     views: 1; 4 for the mean answer of the network to the image and its mirror images; 8 for that to
     its quarter turns as well, for square inputs. Probabilities are averaged, not logits, so that no
     view counts for more because the network is surer there; so is the embedding.
-    on_bad_image: `refuse`, or `skip` images of a folder that cannot be used.
+    on_bad_image: `refuse`, or `skip` images of a folder that cannot be used. acquisition: what the
+    files do not say of themselves, and whether to resample them to the pixel size of the training.
 
     Columns: those of the manifest; `predicted`; `probability_<class>`, float64, one per class in
     the order of the network's outputs; `embedding`, a list of float32. The Parquet metadata
     `deadlib` holds JSON on how the table came about (`read_metadata`). Its `seen_in_training` is
-    the number of rows whose pixels also stand in the run's training or validation split, null
-    where that dataset is gone; where there are any, `warn` (by default a UserWarning) says so, as
-    it does of images that were skipped and of labels that the run does not know.
+    the number of rows whose image also stands in the training or validation split of the run, or
+    of one whose network it started from; null where none is found, but such a dataset is gone.
+    Where there are any, `warn` (by default a UserWarning) says so, as it does of images that were
+    skipped and of labels that the run does not know.
 
     Raises InputError where images do not fit the run or `out` does not end in .parquet, RunError
     on a run that is damaged or whose answers are not finite, DatasetError on a dataset that is.
@@ -87,13 +93,21 @@ def predict(
     converted = out.with_name(f"{out.stem}-dataset")
     check_views(views, run.recipe.input.size_px)
     given = open_input(
-        run, source, converted, on_bad_image=on_bad_image, progress=progress, warn=warn
+        run,
+        source,
+        converted,
+        on_bad_image=on_bad_image,
+        acquisition=acquisition,
+        progress=progress,
+        warn=warn,
     )
     rows = given.examples(split).index.to_numpy()
     manifest = read_document(given.dataset.manifest_path)
     metadata = {**_metadata(given, split, rows, command), "views": views}
     answers = _complete(_answers(given, split, batch, views), rows, given)
     answers = _reported(answers, len(rows), progress)
+    if metadata["bn_at_test"] == "batch":
+        (warn or python_warning)(batch_sentence(run))
     with written_whole(out) as partial:
         _write(partial, manifest, answers, run.classes, metadata)
     if metadata["seen_in_training"]:
@@ -123,6 +137,15 @@ def seen_sentence(metadata: dict[str, Any], rows: int) -> str:
     )
 
 
+def batch_sentence(run: Run) -> str:
+    """What to say of answers that depend on the images beside them."""
+    return (
+        f"the run {run.folder} normalises by the statistics of the batch (model.bn_at_test: "
+        f"batch): each answer depends on the images that it is shown with, up to "
+        f"{run.recipe.training.batch} at a time in a mixed order, and is none for an image alone"
+    )
+
+
 def _check_name(out: Path) -> None:
     """Raise InputError where the table would stand under the name of another kind of file."""
     if out.suffix.lower() != ".parquet":
@@ -140,11 +163,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def _answers(given: RunInput, split: str, batch: int, views: int) -> Iterator[Answers]:
     from deadlib.data.preprocess import preprocess_for
-    from deadlib.models import embedding_network
+    from deadlib.models import at_test, embedding_network
 
     run = given.run
     preprocess = preprocess_for(run.recipe.input, run.dataset)
-    network = embedding_network(run.network())
+    network = at_test(embedding_network(run.network()), run.recipe.model)
     chosen = given.split(split)
     for name in given.dataset.splits if chosen == ALL else [chosen]:
         for group in _sound_batches(given, name, batch):
@@ -159,12 +182,18 @@ def _sound_batches(given: RunInput, split: str, batch: int) -> Iterator[dict[str
     """The batches of a split; a record that fails its checksum ends them with a DatasetError."""
     import tensorflow as tf
 
-    from deadlib.data.pipeline import batches
+    from deadlib.data.order import Shuffled, even_batch
+    from deadlib.data.pipeline import open_source
     from deadlib.data.unit import unit_range
 
-    section = given.run.recipe.input
+    recipe = given.run.recipe
     try:
-        for part in batches(given.dataset, split, section, batch=batch).as_numpy_iterator():
+        source, order = open_source(given.dataset, split, recipe.input), None
+        if recipe.model.bn_at_test == "batch":
+            # By chance alone: an order that knew the labels would tell them to the network.
+            order = Shuffled(recipe.seed, 0)
+            batch = even_batch(len(source.rows), recipe.training.batch)
+        for part in source.batches(batch=batch, order=order).as_numpy_iterator():
             yield {**part, "image": unit_range(part["image"])}
     except tf.errors.OpError as error:
         given.dataset.verify_checksums()
@@ -267,6 +296,8 @@ def _metadata(given: RunInput, split: str, rows: np.ndarray, command: str | None
         "recipe": run.recipe.model_dump(mode="json"),
         "history": json.loads(run.history.to_json(orient="records")),
         "kept_epoch": _kept_epoch(run),
+        "snapshot": run.snapshot,
+        "bn_at_test": run.recipe.model.bn_at_test,
         "card": data_card(dataset),
         "split": dataset.info["split"],
         "predicted_split": given.split(split),
@@ -283,8 +314,11 @@ def _metadata(given: RunInput, split: str, rows: np.ndarray, command: str | None
     }
 
 
-def _kept_epoch(run: Run) -> int | None:
-    """None where the history lacks the recipe's metric: it is told, and no prediction needs it."""
+def _kept_epoch(run: Run) -> float | None:
+    """None where the history lacks the recipe's metric: it is told, and no prediction needs it.
+    None for a snapshot, too, whose step need not be one that was validated."""
+    if run.snapshot is not None:
+        return None
     try:
         return run.kept_epoch
     except KeyError:
@@ -292,10 +326,38 @@ def _kept_epoch(run: Run) -> int | None:
 
 
 def _seen_in_training(given: RunInput, rows: np.ndarray) -> int | None:
-    """How many of `rows` have the pixels of an image that the run was trained or chosen on."""
+    """How many of `rows` have the pixels of an image that the run was trained or chosen on, or one
+    whose network it started from. None where there seem to be none, but a dataset is gone."""
+    hashes: set[str] = set()
+    all_known = True
+    for run in _taught_by(given.run):
+        found = None if run is None else _learnt(run)
+        hashes |= found or set()
+        all_known &= found is not None
+    count = int(given.dataset.manifest["image_sha256"].iloc[rows].isin(hashes).sum())
+    return count if count or all_known else None
+
+
+def _taught_by(run: Run) -> Iterator[Run | None]:
+    """The run, the one whose network it started from, and so on; None for a file of no run."""
+    met: set[Path] = set()
+    while run.folder.resolve() not in met:
+        met.add(run.folder.resolve())
+        yield run
+        if run.recipe.model.weights in ("random", "imagenet"):
+            return
+        folder = Path(run.recipe.model.weights).parent
+        folder = folder.parent if folder.name == SNAPSHOTS else folder
+        if not all((folder / name).is_file() for name in (RECIPE, DATASET)):
+            yield None
+            return
+        run = Run(folder)
+
+
+def _learnt(run: Run) -> set[str] | None:
+    """The hashes of the images of a run's training and validation; None where they are gone."""
     from tfrecords_tools import open_dataset
 
-    run = given.run
     try:
         trained_on = open_dataset(run.dataset["path"])
     except ToolsError:
@@ -303,5 +365,4 @@ def _seen_in_training(given: RunInput, rows: np.ndarray) -> int | None:
     if trained_on.fingerprint != run.dataset["fingerprint"]:
         return None
     used = trained_on.manifest["split"].isin(["train", "validation"])
-    hashes = set(trained_on.manifest.loc[used, "image_sha256"])
-    return int(given.dataset.manifest["image_sha256"].iloc[rows].isin(hashes).sum())
+    return set(trained_on.manifest.loc[used, "image_sha256"])

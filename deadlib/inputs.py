@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deadlib.acquisition import (
+    AS_TOLD_BY_FILES,
+    Acquisition,
+    mismatches,
+    target_pixel_size,
+)
 from deadlib.data.plates import PLATE, Correction, check_plates, correction_for
 from deadlib.errors import InputError
+from deadlib.recipe import RELATIVE
 from deadlib.runs import Run
 from tfrecords_tools import ConversionSettings, Plan, make_plan, open_dataset, write_dataset
 from tfrecords_tools.conversion import check_out
@@ -92,25 +99,32 @@ def open_input(
     source: str | Path,
     converted: Path,
     *,
+    whole_images: bool = False,
     on_bad_image: str = REFUSE,
+    acquisition: Acquisition = AS_TOLD_BY_FILES,
     progress: ProgressCallback | None = None,
     warn: Warn | None = None,
 ) -> RunInput:
     """Open a dataset, or convert a folder of new images as the run's own dataset was.
 
     converted: where the dataset made from a folder of images is written.
-    on_bad_image: `refuse`, or `skip` images of such a folder that cannot be used. `warn` (by
-    default a UserWarning) tells how many were left out, and which labels the run does not know.
+    whole_images: read such a folder in the same way, but cut nothing.
+    on_bad_image: `refuse`, or `skip` images of such a folder that cannot be used.
+    acquisition: what the files do not say, and whether to bring them to the run's pixel size.
+    `warn` (by default a UserWarning) tells how many images were left out, which labels the run does
+    not know, and where images were taken otherwise than those of the training.
     Raises InputError where the images do not fit the run: other channels, labels that the run
     does not know, images smaller than the window that the network sees.
     """
     source = Path(source)
     if not source.is_dir():
-        raise InputError(f"{source}: not found; give a dataset directory or a folder of images")
+        found = "a file" if source.exists() else "not found"
+        raise InputError(f"{source}: {found}; give a dataset directory or a folder of images")
     if (source / INFO).is_file() or (source / PROGRESS_FOLDER).is_dir():
         dataset = open_dataset(source)
+        _refuse_to_rescale(run, dataset, acquisition)
     else:
-        plan = _plan(run, source, converted, on_bad_image, progress)
+        plan = _plan(run, source, converted, on_bad_image, acquisition, progress, whole_images)
         dataset = write_dataset(plan, converted, overwrite=True, progress=progress)
         for sentence in _lost(plan, converted):
             (warn or python_warning)(sentence)
@@ -119,6 +133,9 @@ def open_input(
     _check_sizes(run, dataset)
     _check_depth(run, dataset)
     _check_plates(run, dataset)
+    size = dataset.pixel_size_um or acquisition.pixel_size_um
+    for sentence in mismatches(run, str(source), size, acquisition.modality or dataset.modality):
+        (warn or python_warning)(sentence)
     return checked
 
 
@@ -152,11 +169,22 @@ def _plan(
     source: Path,
     converted: Path,
     on_bad_image: str,
+    acquisition: Acquisition,
     progress: ProgressCallback | None,
+    whole_images: bool,
 ) -> Plan:
     """Images read as the run's own were; a label that it does not know counts as unknown."""
     settings = ConversionSettings.from_json(run.dataset["settings"]).for_prediction()
-    settings = replace(settings, on_bad_image=on_bad_image)
+    settings = replace(
+        settings,
+        on_bad_image=on_bad_image,
+        pixel_size_um=acquisition.pixel_size_um,
+        modality=acquisition.modality,
+    )
+    if acquisition.rescale:
+        settings = replace(settings, rescale_to_um=target_pixel_size(run))
+    if whole_images:
+        settings = _uncut(settings)
     section = run.recipe.input
     if section.normalise not in PLATE:
         settings = replace(settings, normalise_to=())
@@ -166,6 +194,16 @@ def _plan(
         _check_made_by_prediction(converted)
     check_out(source, converted, overwrite=True)
     return make_plan(source, settings, classes=run.classes, progress=progress)
+
+
+def _uncut(settings: ConversionSettings) -> ConversionSettings:
+    """Settings that read the same images whole; labels that belong to windows are left out."""
+    whole: dict[str, Any] = {"tile": None, "crop_px": None, "stride_px": None}
+    if settings.labels in ("boxes", "annotations"):
+        whole |= {"labels": "none", "annotations": None, "context": 0.0, "box_px": None}
+    if settings.labels == "boxes":
+        whole["table"] = None
+    return replace(settings, **whole)
 
 
 def _lost(plan: Plan, converted: Path) -> list[str]:
@@ -197,6 +235,14 @@ def _check_made_by_prediction(folder: Path) -> None:
         raise InputError(
             f"{folder}: the images would be converted into this place, but a dataset stands there "
             "that no earlier prediction made; give another --out"
+        )
+
+
+def _refuse_to_rescale(run: Run, dataset: Dataset, acquisition: Acquisition) -> None:
+    if acquisition.rescale:
+        raise InputError(
+            f"{dataset.folder}: a dataset is not resampled; convert its images again with "
+            f"--rescale-to-um {target_pixel_size(run):g}"
         )
 
 
@@ -240,7 +286,7 @@ def _check_sizes(run: Run, dataset: Dataset) -> None:
 def _check_depth(run: Run, dataset: Dataset) -> None:
     """Where intensities are not relative to the image, 8 bits and 16 bits are different worlds."""
     section = run.recipe.input
-    if section.equalise or section.normalise in ("per_image", "half_contrast", *PLATE):
+    if section.equalise or section.normalise in (*RELATIVE, *PLATE):
         return
     known = set(run.dataset["card"]["dtypes"])
     found = set(dataset.info["dtypes"])

@@ -29,8 +29,9 @@ _DRAWN = (
 )
 _WINDOW = (
     "The system standardises windows of 256 px, stores them as 16-bit integers (4000 to the "
-    "standard deviation) and draws 220 px from them; here the 220 px are drawn first, "
-    "standardised, and never rounded or clipped."
+    "standard deviation) and draws 220 px from them. So does `normalise: per_image_16bit` with "
+    "images converted to 256 px; only noise is added after the rounding. With `per_image` the 220 "
+    "px are drawn first, standardised, and never rounded or clipped."
 )
 
 PRESETS: dict[str, Preset] = {
@@ -46,7 +47,7 @@ PRESETS: dict[str, Preset] = {
             {"name": "dihedral"},
             {"name": "blur", "probability": 1 / 2, "sigma_px": [1.1, 1.5]},
         ),
-        input={"size_px": [220, 220], "fit": "crop", "normalise": "per_image"},
+        input={"size_px": [220, 220], "fit": "crop", "normalise": "per_image_16bit"},
         differences=(
             _DRAWN.format(
                 shares="of 3 warps 2/3 of the images are warped and of 2 blurs 1/2 are blurred."
@@ -69,7 +70,7 @@ PRESETS: dict[str, Preset] = {
             {"name": "blur", "probability": 2 / 3, "sigma_px": [1.1, 1.5]},
             {"name": "noise", "probability": 2 / 3, "sigma": 0.5},
         ),
-        input={"size_px": [220, 220], "fit": "crop", "normalise": "per_image"},
+        input={"size_px": [220, 220], "fit": "crop", "normalise": "per_image_16bit"},
         differences=(
             _DRAWN.format(
                 shares="of 3 blurs and of 3 noises 2/3 of the images are blurred and noisy."

@@ -54,7 +54,22 @@ ModelName = Literal[
 ]
 
 
-NormaliseName = Literal["per_image", "half_contrast", "plate", "plate_robust", "dataset", "none"]
+NormaliseName = Literal[
+    "per_image",
+    "per_image_16bit",
+    "half_contrast",
+    "plate",
+    "plate_robust",
+    "dataset",
+    "none",
+]
+
+
+WHOLE: NormaliseName = "per_image_16bit"
+"""What normalises whole images, so that windows are drawn from them afterwards."""
+
+RELATIVE: tuple[NormaliseName, ...] = ("per_image", "half_contrast", WHOLE)
+"""What looks at an image's own statistics, and not at how bright it is beside others."""
 
 
 class ModelSection(Section):
@@ -72,6 +87,12 @@ class ModelSection(Section):
     )
     dense_batch_norm: bool = Field(
         False, description="deadnet only: batch normalisation on the dense layers (D-5)"
+    )
+    bn_at_test: Literal["moving", "batch"] = Field(
+        "moving",
+        description="whose statistics batch normalisation takes in validation and prediction: "
+        "moving, the means of the training, so that an image's answer is its own; batch, those of "
+        "the images it is shown with, training.batch at a time in a mixed order (D-6)",
     )
     width: int = Field(32, ge=4, description="small_cnn only: filters of the first block")
     blocks: int = Field(3, ge=1, le=6, description="small_cnn only: blocks, each halving the size")
@@ -100,7 +121,10 @@ class InputSection(Section):
     )
     normalise: NormaliseName = Field(
         "per_image",
-        description="per_image: zero mean and unit variance of each channel of each image; "
+        description="per_image: zero mean and unit variance of each channel of each image (of the "
+        "window, with fit: crop); per_image_16bit: the same of the whole stored image, in steps of "
+        "1/4000 and within 8.19 like 16-bit integers, before the window is drawn, which then comes "
+        "after all augmentation (DeadNet's stored crops); "
         "half_contrast: as per_image, but half (in logarithm) of the contrast relative to the mean "
         "intensity stays, where contrast itself tells: (x - mean) / sqrt(deviation x mean / 5), "
         "unchanged by exposure, deviation at most 3; "
@@ -124,6 +148,11 @@ class InputSection(Section):
     cache_folder: str | None = Field(
         None, description="for cache: disk; by default the folder cache beside the run directory"
     )
+
+    @property
+    def crops_last(self) -> bool:
+        """Whether the window is cut from the normalised image, and not normalised itself."""
+        return self.fit == "crop" and self.normalise == WHOLE
 
     @model_validator(mode="after")
     def _equalised_images_have_forgotten_their_plate(self) -> InputSection:
@@ -158,6 +187,33 @@ class LossSection(Section):
     focal_gamma: float = Field(2.0, ge=0, description="focal only: the focusing exponent")
 
 
+class Multipliers(Section):
+    """How some variables learn and decay, compared with the rest."""
+
+    learning_rate: float = Field(1.0, ge=0, description="times the learning rate")
+    decay: float | None = Field(
+        None, ge=0, description="times the weight decay; by default 1 for kernels, 0 for the rest"
+    )
+
+
+CAFFE_MULTIPLIERS = {
+    "*conv*/bias": {"learning_rate": 2.0, "decay": 0.0},
+    "*/bias": {"decay": 1.0},
+    "*/gamma": {"decay": 1.0},
+    "*/beta": {"decay": 1.0},
+}
+"""DeadNet's released files: lr_mult 1 and 2, decay_mult 1 and 0 for the kernels and biases of
+convolutions, and Caffe's own 1 for everything else."""
+
+
+def _multipliers_by_name(found: Any) -> Any:
+    if not isinstance(found, str):
+        return found
+    if found != "caffe":
+        raise ValueError("expected caffe, or multipliers by pattern of variable names")
+    return CAFFE_MULTIPLIERS
+
+
 class OptimiserSection(Section):
     """How the weights move."""
 
@@ -167,7 +223,14 @@ class OptimiserSection(Section):
         1e-4,
         ge=0,
         description="adamw: decoupled decay; sgd and adam: L2 (gradient += decay x weight). "
-        "Kernels only: biases and batch normalisation are excluded",
+        "Kernels only, unless multipliers say otherwise",
+    )
+    multipliers: Annotated[dict[str, Multipliers], BeforeValidator(_multipliers_by_name)] = Field(
+        {},
+        description="{learning_rate: x, decay: y} by pattern of variable names, as in conv*/bias, "
+        "fc1/kernel, */gamma; the first pattern that fits counts. caffe stands for those of "
+        "DeadNet's released files (D-8): biases of convolutions learn twice as fast and never "
+        "decay, everything else decays",
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
     nesterov: bool = Field(True, description="sgd only")
@@ -191,7 +254,10 @@ class ScheduleSection(Section):
 class TrainingSection(Section):
     """How long, on what, and how exactly."""
 
-    epochs: int = Field(20, ge=1, description="passes over the training split")
+    epochs: int | None = Field(20, ge=1, description="passes over the training split")
+    steps: int | None = Field(
+        None, ge=1, description="the length of the training in steps, instead of epochs"
+    )
     batch: int = Field(32, ge=1, description="examples a step, over all devices together")
     mixed_precision: bool = Field(False, description="float16 on GPUs, bfloat16 on CPUs and TPUs")
     jit: Literal["auto", "on", "off"] = Field(
@@ -209,29 +275,65 @@ class TrainingSection(Section):
         True, description="same seed, same weights; costs some speed on GPUs"
     )
     checkpoint_every_steps: int = Field(
-        500, ge=1, description="a checkpoint to resume from; one is also written at each epoch"
+        500,
+        ge=1,
+        description="a checkpoint to resume from; one is also written after each validation",
     )
+    snapshot_every_steps: int | None = Field(
+        None,
+        ge=1,
+        description="keep the network of every so many steps, as snapshots/<step>.keras in the "
+        "run directory; deadlib-predict --snapshot STEP takes one",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_stand_for_the_usual_epochs(cls, found: Any) -> Any:
+        if isinstance(found, Mapping) and found.get("steps") is not None:
+            return {"epochs": None, **found}
+        return found
+
+    @model_validator(mode="after")
+    def _length_is_said_once(self) -> TrainingSection:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(
+                "give the length of the training as epochs or as steps, the other as null"
+            )
+        return self
 
 
 class ValidationSection(Section):
-    """Which epoch is kept."""
+    """When the network is validated, on what, and which weights are kept."""
 
     metric: Literal[
         "loss", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision"
-    ] = Field("balanced_accuracy", description="the metric, over groups, that picks the epoch kept")
+    ] = Field(
+        "balanced_accuracy", description="the metric, over groups, that picks the weights kept"
+    )
     group_by: str | None = Field(
         None,
         description="the column whose examples are averaged before the metric; by default the "
         "one that the dataset was split by",
     )
+    every_steps: int | None = Field(
+        None, ge=1, description="validate after every so many steps; by default after each epoch"
+    )
+    examples: int | None = Field(
+        None,
+        ge=1,
+        description="how many examples of the validation split are looked at, chosen once by the "
+        "seed, classes in the shares that they have in the split; by default all",
+    )
     keep: Literal["best", "last"] = Field(
         "best",
-        description="best: the epoch with the best metric; last: the last one, wiser where the "
-        "validation split is so small that its best epoch is a matter of chance and the learning "
-        "rate falls to nothing",
+        description="best: the weights of the validation with the best metric; last: the last "
+        "ones, wiser where the validation split is so small that its best is a matter of chance "
+        "and the learning rate falls to nothing",
     )
     patience_epochs: int | None = Field(
-        None, ge=1, description="stop after this many epochs without improvement"
+        None,
+        ge=1,
+        description="stop after this many epochs without improvement, asked after each validation",
     )
 
     @model_validator(mode="after")
@@ -329,6 +431,7 @@ def reference_text() -> str:
 
 def _explained_lines(section: Section, indent: str) -> list[str]:
     lines = []
+    plain = section.model_dump(mode="json")
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
@@ -340,9 +443,9 @@ def _explained_lines(section: Section, indent: str) -> list[str]:
         lines += [f"{indent}# {line}" for line in wrap(remark, 96 - len(indent))]
         if name == "augment" and value:
             lines.append(f"{indent}{name}:")
-            lines += [f"{indent}  - {_plain(step.model_dump(mode='json'))}" for step in value]
+            lines += [f"{indent}  - {_plain(step)}" for step in plain[name]]
         else:
-            lines.append(f"{indent}{name}: {_plain(value)}")
+            lines.append(f"{indent}{name}: {_plain(plain[name])}")
     return lines
 
 
@@ -386,6 +489,7 @@ def _type_words(annotation: Any) -> str:
         NoneType: "null",
         tuple[int, int]: "two whole numbers",
         dict[str, float]: "mapping of names to numbers",
+        dict[str, Multipliers]: "mapping of patterns to multipliers",
         tuple[AugmentStep, ...]: "list",
     }
     if annotation in plain:
@@ -434,11 +538,16 @@ def _describe(problem: Any) -> str:
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:
     section: Any = Recipe
-    for part in location:
+    parts = iter(location)
+    for part in parts:
         if isinstance(part, int):
             continue
         annotation = section.model_fields[part].annotation
-        section = annotation if isinstance(annotation, type) else AugmentStep
+        if get_origin(annotation) is dict:
+            next(parts, None)  # the user's own key
+            section = get_args(annotation)[1]
+        else:
+            section = annotation if isinstance(annotation, type) else AugmentStep
     return list(section.model_fields)
 
 

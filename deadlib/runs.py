@@ -4,13 +4,15 @@ recipe.yaml      the recipe as resolved
 dataset.json     what the run needs to know of its dataset: channels, classes, card, split
                  proof, conversion settings, fingerprint, fitted intensity statistics
 versions.json    Python, deadlib, TensorFlow, Keras, NumPy; machine; seed; command
-history.csv      one row per epoch
+history.csv      one row per validation, by default one per epoch
 log.txt          what TensorFlow and other libraries had to say
 tensorboard/     event files
 checkpoints/     latest/ (to resume from) and kept/
-model.keras      the network with the weights of the epoch kept; written last, so a run
-                 directory with it is finished
+snapshots/       networks of single steps, where the recipe asks for them
+model.keras      the network with the weights kept; written last, so a run directory with it is
+                 finished
 predictions.parquet  where deadlib-predict is told no other place
+class_weights/   what deadlib-explain averaged over the training images, one file per layer
 """
 
 from __future__ import annotations
@@ -38,32 +40,52 @@ HISTORY = "history.csv"
 LOG = "log.txt"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
+SNAPSHOTS = "snapshots"
 MODEL = "model.keras"
 PREDICTIONS = "predictions.parquet"
-ALL = (MODEL, PREDICTIONS, CHECKPOINTS, TENSORBOARD, HISTORY, VERSIONS, DATASET, RECIPE)
+CLASS_WEIGHTS = "class_weights"
+ALL = (
+    MODEL,
+    PREDICTIONS,
+    CLASS_WEIGHTS,
+    SNAPSHOTS,
+    CHECKPOINTS,
+    TENSORBOARD,
+    HISTORY,
+    VERSIONS,
+    DATASET,
+    RECIPE,
+)
 """In this order a run is deleted: at any moment it is still seen as an unfinished run."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run directory, read only."""
+    """A finished run directory, read only; or a snapshot of a run, finished or not."""
 
     folder: Path
+    snapshot: int | None = None
+    """The training step whose network is taken; None for the weights kept."""
 
     @classmethod
-    def open(cls, folder: str | Path) -> Run:
-        """Open a finished run. Raises RunError where it is missing or unfinished."""
+    def open(cls, folder: str | Path, snapshot: int | None = None) -> Run:
+        """Open a finished run, or the snapshot of a step of any run.
+
+        Raises RunError where it is missing or unfinished, or has no snapshot of that step.
+        """
         folder = Path(folder)
         if not (folder / RECIPE).is_file():
             raise RunError(
                 f"{folder}: no run directory (no {RECIPE}); give what deadlib-train wrote"
             )
-        if not (folder / MODEL).is_file():
+        if snapshot is not None:
+            _check_snapshot(folder, snapshot)
+        elif not (folder / MODEL).is_file():
             raise RunError(
                 f"{folder}: the run is unfinished (no {MODEL}); continue it with "
                 f"deadlib-train {folder / RECIPE} --run {folder} --resume"
             )
-        return cls(folder)
+        return cls(folder, snapshot)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -81,12 +103,20 @@ class Run:
     def history(self) -> pd.DataFrame:
         import pandas as pd
 
+        if not (self.folder / HISTORY).is_file():  # a snapshot from before the first validation
+            return pd.DataFrame()
         return pd.read_csv(self.folder / HISTORY)
 
     @property
-    def kept_epoch(self) -> int:
-        """The epoch (1-based) whose weights the network has: the first with the best metric, or
-        the last, as the recipe's validation.keep says."""
+    def kept_epoch(self) -> float:
+        """The epoch whose weights are kept, 1 after one pass over the training split."""
+        epoch = float(self.history["epoch"].iloc[self.kept_round - 1])
+        return int(epoch) if epoch.is_integer() else epoch
+
+    @property
+    def kept_round(self) -> int:
+        """The row of the history (1-based) whose weights are kept: the first with the best metric,
+        or the last, as the recipe's validation.keep says."""
         if self.recipe.validation.keep == "last":
             return len(self.history)
         metric = self.recipe.validation.metric
@@ -104,14 +134,21 @@ class Run:
         """Channel names in the order of the network's input."""
         return list(self.dataset["channels"])
 
+    @property
+    def network_path(self) -> Path:
+        """The file of the network: of the weights kept, or of the snapshot."""
+        if self.snapshot is not None:
+            return snapshot_path(self.folder, self.snapshot)
+        return self.folder / MODEL
+
     def network(self) -> keras.Model:
         """Load the trained network: preprocessed images in, logits out."""
         import keras
 
         try:
-            return keras.models.load_model(self.folder / MODEL, compile=False)
+            return keras.models.load_model(self.network_path, compile=False)
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.folder / MODEL}: cannot be read ({error})") from None
+            raise RunError(f"{self.network_path}: cannot be read ({error})") from None
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
@@ -185,6 +222,36 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` for text."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def snapshot_path(folder: Path, step: int) -> Path:
+    """Where the run in `folder` keeps the network of a step."""
+    return folder / SNAPSHOTS / f"{step:08d}.keras"
+
+
+def save_network(network: keras.Model, path: Path) -> None:
+    """Written beside under a name that Keras accepts, then renamed. Raises RunError."""
+    beside = path.with_name(".part.keras")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        network.save(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}); free the disk and use --resume"
+        ) from None
+
+
+def _check_snapshot(folder: Path, step: int) -> None:
+    if snapshot_path(folder, step).is_file():
+        return
+    found = ", ".join(str(int(path.stem)) for path in sorted((folder / SNAPSHOTS).glob("*.keras")))
+    raise RunError(
+        f"{folder}: no snapshot of step {step}; "
+        + (f"there are those of steps {found}" if found else "it has none")
+        + "; training.snapshot_every_steps says which are kept"
+    )
 
 
 def _other_than_log(folder: Path) -> bool:

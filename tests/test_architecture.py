@@ -13,16 +13,25 @@ ROOT = Path(__file__).parent.parent
 
 RANKS = [
     {"tfrecords_tools"},
-    {"deadlib._version", "deadlib.errors", "deadlib.outputs", "deadlib.presets"},
-    {"deadlib.recipe", "deadlib.metrics", "deadlib.views"},
+    {
+        "deadlib._version",
+        "deadlib.errors",
+        "deadlib.outputs",
+        "deadlib.presets",
+        "deadlib.bootstrap",
+        "deadlib.videos",
+    },
+    {"deadlib.recipe", "deadlib.metrics", "deadlib.views", "deadlib.pages"},
     {"deadlib.data", "deadlib.augment", "deadlib.models", "deadlib.losses"},
     {"deadlib.runs"},
-    {"deadlib.inputs"},
+    {"deadlib.acquisition", "deadlib.windows"},
+    {"deadlib.inputs", "deadlib.annotation"},
     {
         "deadlib.simulation",
         "deadlib.training",
         "deadlib.inference",
         "deadlib.evaluation",
+        "deadlib.heatmaps",
         "deadlib.interpretation",
         "deadlib.serving",
     },

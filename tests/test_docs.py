@@ -41,7 +41,7 @@ def test_a_printed_command_is_understood(document: str, line: str) -> None:
     if verb.startswith("-"):
         return
     assert verb in VERBS, f"{document}: {line}"
-    command: click.Command = import_module(f"deadlib.cli.{verb}").main
+    command: click.Command = import_module(f"deadlib.cli.{verb.replace('-', '_')}").main
     while isinstance(command, click.Group) and arguments:
         subcommand = command.get_command(click.Context(command), arguments.pop(0))
         assert subcommand is not None, f"{document}: {line}"
@@ -59,7 +59,7 @@ def test_every_verb_has_its_document_and_its_script() -> None:
     scripts = (ROOT / "setup.cfg").read_text(encoding="utf-8")
     for verb in VERBS:
         assert f"deadlib-{verb}" in documents
-        assert f"deadlib-{verb} = deadlib.cli.{verb}:main" in scripts
+        assert f"deadlib-{verb} = deadlib.cli.{verb.replace('-', '_')}:main" in scripts
 
 
 def test_relative_links_lead_somewhere() -> None:

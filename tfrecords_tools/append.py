@@ -22,7 +22,7 @@ from tfrecords_tools.examples import TILE, cut_examples, ordered, shard_place, s
 from tfrecords_tools.images import ImageFacts
 from tfrecords_tools.intensity import check_request, intensity_rows
 from tfrecords_tools.journal import Journal
-from tfrecords_tools.labels import located_table
+from tfrecords_tools.labels import located_tables
 from tfrecords_tools.plan import (
     APPEARANCE,
     Look,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 # What may differ between a dataset and an addition: where the labels of the new images stand, and
 # what to do with images that do not fit.
-_FREE = ("table", "allow_mixed", "on_bad_image")
+_FREE = ("table", "annotations", "allow_mixed", "on_bad_image")
 _OWN_COLUMNS = frozenset(
     {"example_id", "split", "label", "class_index", "group", "source_id", "source_paths"}
     | {*WINDOW, *TILE, *BOX_COLUMNS, "image_sha256", "image_crc32c", "shard", "index"}
@@ -83,7 +83,7 @@ def addition_settings(dataset: Dataset, given: Mapping[str, Any]) -> ConversionS
             before = dataset.name
         if name not in _FREE and value != before:
             raise PlanError(
-                f"--{name.replace('_', '-')} {_words(value)}: {dataset.folder} was made with "
+                f"{_option(name)} {_words(value)}: {dataset.folder} was made with "
                 f"{_words(before)}, and an addition is made as the dataset was; leave the option "
                 "out, or make a new dataset"
             )
@@ -120,7 +120,7 @@ def plan_addition(
     """
     source = Path(source)
     original = ConversionSettings.from_json(dataset.info["settings"])
-    settings = located_table(source, settings or original)
+    settings = located_tables(source, settings or original)
     earlier = _earlier(dataset)
     sources = discover(source, settings)
     found = sources.rows["source_id"].nunique()
@@ -196,6 +196,11 @@ def plan_addition(
     )
 
 
+def _option(name: str) -> str:
+    """The option of a setting; one that is repeated has its singular."""
+    return f"--{name.replace('_', '-').replace('label-rules', 'label-rule')}"
+
+
 def _words(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value) or "none"
@@ -208,7 +213,7 @@ def _earlier(dataset: Dataset) -> _Earlier:
     order = {name: place for place, name in enumerate(dataset.classes)}
     examples.insert(3, "class_index", [order.get(label, -1) for label in examples["label"]])
     info, settings = dataset.info, ConversionSettings.from_json(dataset.info["settings"])
-    whole = settings.tile is None and settings.crop_px is None and settings.labels != "boxes"
+    whole = settings.whole_images
     sizes = [f"{size['width_px']}x{size['height_px']}" for size in info["sizes"]]
     depth = next(iter(info["dtypes"])) if len(info["dtypes"]) == 1 else None
     blank = set(info["audit"].get("blank", []))
@@ -237,17 +242,25 @@ def _earlier_facts(dataset: Dataset) -> list[ImageFacts]:
 
 
 def _unknown_rows(sources: Sources, source: Path, earlier: _Earlier) -> pd.DataFrame:
-    """The rows of images that the dataset does not hold from this folder, or with fewer boxes."""
+    """The rows of images that the dataset does not hold from this folder, or with fewer boxes or
+    items."""
     folder = str(source.resolve())
     held: Counter[str] = Counter()
+    items: set[tuple[str, str]] = set()
     first = 0
     for part in earlier.dataset.sources:
         if part["folder"] == folder:
-            names = earlier.examples["source_id"].iloc[first : first + part["examples"]]
-            held.update(name.removeprefix(part.get("prefix", "")) for name in names)
+            rows = earlier.examples.iloc[first : first + part["examples"]]
+            names = [name.removeprefix(part.get("prefix", "")) for name in rows["source_id"]]
+            held.update(names)
+            if "item" in rows:
+                items.update(zip(names, rows["item"], strict=True))
         first += part["examples"]
     found = Counter(sources.rows["source_id"])
     unknown = {key for key, count in found.items() if count > held[key]}
+    if sources.windows:
+        pairs = zip(sources.rows["source_id"], sources.rows["item"], strict=True)
+        unknown |= {key for key, item in pairs if item is not None and (key, item) not in items}
     return sources.rows[sources.rows["source_id"].isin(unknown)].reset_index(drop=True)
 
 

@@ -17,13 +17,15 @@ from tfrecords_tools.split import IMAGE, LEVELS, group_names, unit_name
 if TYPE_CHECKING:
     import pandas as pd
 
-# Columns that cannot be a shortcut by themselves: they make the label (words of their names), or
-# they name the places that were treated, so that each value is seen with one label by design.
+# Columns that cannot be a shortcut by themselves: they make the label or count what became of the
+# cells (words of their names), or they name the places that were treated, so that each value is
+# seen with one label by design.
 _MAKE_THE_LABEL = frozenset(
     {"treatment", "drug", "compound", "inducer", "concentration", "dose", "exposure", "viability"}
+    | {"cells", "dying", "dead"}
 )
 _TREATED_PLACES = frozenset(
-    {"well", "row", "column", "position", "field", "tile_row", "tile_column"}
+    {"well", "row", "column", "position", "field", "item", "tile_row", "tile_column"}
 )
 
 # A column is doubtful where it removes this share of the errors that guessing the most frequent

@@ -35,9 +35,10 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
 
     counts: {split: {class: examples}}; columns: {metadata column: values, absent, by_split (values
     in each split), low and high where numeric, by_class ({value: {class: examples}}) where the
-    values are few}; example_sizes and image_sizes; intensity: {channel: low, high, dtypes} in the
-    files' units; plates: [{plate, channel, fitted_on, wells, median, mean, deviation}] in unit
-    range; split (by, fractions, seed, hold_out, groups, proof: sentences); warnings: sentences on
+    values are few}); example_sizes and image_sizes; intensity: {channel: low, high, dtypes} in the
+    files' units; pixel_size_um and modality, null where not known; plates: [{plate, channel,
+    fitted_on, wells, median, mean, deviation}] in unit range; split (by, fractions, seed, hold_out,
+    groups, proof: sentences); notes: sentences on how the images were read; warnings: sentences on
     what makes figures from this dataset doubtful; skipped: {path, reason}.
     """
     manifest, info = dataset.manifest, dataset.info
@@ -69,12 +70,15 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
         "example_sizes": _sizes(manifest),
         "image_sizes": info["sizes"],
         "dtypes": info["dtypes"],
+        "pixel_size_um": dataset.pixel_size_um,
+        "modality": dataset.modality,
         "intensity": info["intensity"],
         "plates": _plates(dataset),
         "split": info["split"],
         "identical_groups": len(info["audit"]["identical_groups"]),
         "conflicting_labels": len(info["audit"]["conflicting_labels"]),
         "confounding": info["audit"]["confounding"],
+        "notes": info["audit"].get("notes", []),
         "warnings": [*info["audit"]["warnings"], *plate_differences(dataset)],
         "skipped": info["skipped"],
     }

@@ -45,7 +45,7 @@ def image_windows(height_px: int, width_px: int, settings: ConversionSettings) -
         return grid_windows(height_px, width_px, *settings.tile)
     if settings.crop_px is not None:
         stride_px = settings.stride_px or settings.crop_px
-        return sliding_windows(height_px, width_px, settings.crop_px, stride_px)
+        return sliding_windows(height_px, width_px, settings.crop_px, stride_px, settings.lattice)
     return [Window(0, 0, height_px, width_px)]
 
 
@@ -72,16 +72,20 @@ def grid_windows(height_px: int, width_px: int, rows: int, columns: int) -> list
     ]
 
 
-def sliding_windows(height_px: int, width_px: int, crop_px: int, stride_px: int) -> list[Window]:
+def sliding_windows(
+    height_px: int, width_px: int, crop_px: int, stride_px: int, lattice: str = "inclusive"
+) -> list[Window]:
     """Every square crop whose corner lies on the stride's lattice and that fits, row by row.
 
-    The last position that fits is included: 1024 x 1344 px cut at 256 px with a stride of 128 px
-    gives 7 x 9 = 63 crops.
+    1024 x 1344 px cut at 256 px with a stride of 128 px give 7 x 9 = 63 crops. The exclusive
+    lattice stops short of a crop that would end exactly at the lower or right border; these frames
+    lose their last row and give 6 x 9 = 54, the number that DeadNet was published with.
     """
+    beyond = 1 if lattice == "inclusive" else 0
     return [
         Window(top, left, crop_px, crop_px, f"_y{top}_x{left}")
-        for top in range(0, height_px - crop_px + 1, stride_px)
-        for left in range(0, width_px - crop_px + 1, stride_px)
+        for top in range(0, height_px - crop_px + beyond, stride_px)
+        for left in range(0, width_px - crop_px + beyond, stride_px)
     ]
 
 
@@ -96,6 +100,16 @@ def box_window(box: Box, context: float = 0.0, box_px: int | None = None) -> Win
     top = math.floor((box.ymin + box.ymax - side) / 2 + 0.5)
     left = math.floor((box.xmin + box.xmax - side) / 2 + 0.5)
     return Window(top, left, side, side)
+
+
+def overlap(one: Window, other: Window) -> bool:
+    """Whether two windows share a pixel."""
+    return (
+        one.top_px < other.top_px + other.height_px
+        and other.top_px < one.top_px + one.height_px
+        and one.left_px < other.left_px + other.width_px
+        and other.left_px < one.left_px + one.width_px
+    )
 
 
 def read_window(image: np.ndarray, window: Window) -> np.ndarray:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from tfrecords_tools.errors import DatasetError
 from tfrecords_tools.manifest import manifest_frame
 from tfrecords_tools.records import decode_example
+from tfrecords_tools.scale import common_pixel_size
 from tfrecords_tools.settings import SPLITS
 from tfrecords_tools.shards import PROGRESS_FOLDER, file_hash
 from tfrecords_tools.tfrecord import read_record
@@ -63,6 +64,17 @@ class Dataset:
     def channels(self) -> list[str]:
         """Channel names in the order of the images' last axis."""
         return list(self.info["channels"])
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Micrometres per pixel of all images; None where it is not known or not one."""
+        return common_pixel_size(self.manifest)
+
+    @property
+    def modality(self) -> str | None:
+        """How the images were taken; None where nobody said."""
+        found: str | None = self.info["settings"].get("modality")
+        return found
 
     @property
     def splits(self) -> list[str]:

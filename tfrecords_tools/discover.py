@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from tfrecords_tools.cut import WINDOW, Window
 from tfrecords_tools.errors import SourceError
 from tfrecords_tools.exports import Exports, find_exports
+from tfrecords_tools.labelling import ruled
 from tfrecords_tools.labels import (
     check_labels,
     image_row,
@@ -19,6 +22,8 @@ from tfrecords_tools.listing import expanded, with_channels
 from tfrecords_tools.locator import Locator
 from tfrecords_tools.pattern import CHANNEL, CHANNEL_PLACE, name_pattern
 from tfrecords_tools.pool import Progress
+from tfrecords_tools.scale import PIXEL_SIZE, scaled
+from tfrecords_tools.sequences import annotated
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import (
     Problem,
@@ -91,8 +96,21 @@ def discover(
         rows = join_table(rows, table, files, settings, problems, notes)
     elif table is not None:
         rows = join_by_keys(rows, table, settings, problems, notes)
-    rows = _with_positions(check_labels(rows, settings, classes, problems, notes), images)
-    return Sources(*_as_frame(rows, settings), problems, notes, channels)
+    rows = _with_positions(rows, images)
+    warnings: list[str] = []
+    if settings.labels == "rules":
+        required = settings.labels_required
+        rows, counted = ruled(rows, settings.label_rules, required=required, warnings=warnings)
+        notes.append(f"{counted} and are {'left out' if required else 'unlabelled'}")
+    windows: dict[str, list[Window]] = {}
+    if settings.labels == "annotations":
+        rows, windows = annotated(rows, source, settings, problems, notes, warnings)
+    rows = check_labels(rows, settings, classes, problems, notes)
+    frame, metadata = _as_frame(rows, settings)
+    frame = scaled(frame, settings, problems)
+    if PIXEL_SIZE in frame and PIXEL_SIZE not in metadata:
+        metadata = (*metadata, PIXEL_SIZE)
+    return Sources(frame, metadata, problems, notes, warnings, channels, windows)
 
 
 def _has_channel_place(table: pd.DataFrame) -> bool:
@@ -134,6 +152,18 @@ def _in_named_folders(
     return kept
 
 
+def _in_folder_of_pattern(files: Sequence[str], pattern: str, notes: list[str]) -> Sequence[str]:
+    """The files in the folder that the pattern names without braces, if any lie there."""
+    folders = pattern.split("/")[:-1]
+    literal = itertools.takewhile(lambda folder: "{" not in folder, folders)
+    folder = "".join(f"{name}/" for name in literal)
+    kept = [path for path in files if path.startswith(folder)]
+    if not kept or len(kept) == len(files):
+        return files
+    notes.append(f"{len(files) - len(kept)} images left out: not in {folder}, as the pattern says")
+    return kept
+
+
 def _images_of_names(
     files: Sequence[str],
     settings: ConversionSettings,
@@ -143,6 +173,7 @@ def _images_of_names(
     """Images by source id, channel files joined by the channel's name in the file name."""
     if settings.pattern is None:
         return {path: SourceImage((path,), {}) for path in files}
+    files = _in_folder_of_pattern(files, settings.pattern, notes)
     pattern = name_pattern(settings.pattern, settings.channels)
     if settings.labels == "pattern" and settings.labels_required and "label" not in pattern.names:
         raise SourceError(
@@ -257,7 +288,8 @@ def _as_frame(
     own = ("source_id", "source_paths", "label")
     ordered = sorted(rows, key=lambda row: natural_key(row["source_id"]))
     seen = dict.fromkeys(name for row in ordered for name in row)
-    boxes = (ROW_NUMBER, *BOX_COLUMNS) if settings.labels == "boxes" else ()
+    places = {"boxes": (ROW_NUMBER, *BOX_COLUMNS), "annotations": WINDOW}
+    boxes = places.get(settings.labels, ())
     names = [name for name in KNOWN_METADATA if name in seen]
     names += [name for name in seen if name not in {*own, *names, *boxes, ROW_NUMBER}]
     columns = {

@@ -126,7 +126,7 @@ def odd_ones(
         Problem(key, f"{depths[key]} pixels, expected {usual}, as the others; {advice}")
         for key, usual in _odd(depths).items()
     ]
-    if settings.crop_px is None:
+    if settings.crop_px is None and settings.labels != "annotations":
         sizes = {
             key: f"{fact.height_px} x {fact.width_px} px (rows x columns)"
             for key, fact in facts.items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfrecords_tools import split
-from tfrecords_tools.cut import WINDOW, Box, Window, box_window, image_windows
+from tfrecords_tools.cut import WINDOW, Box, Window, box_window, image_windows, overlap
 from tfrecords_tools.images import ImageFacts
 from tfrecords_tools.settings import SPLITS, ConversionSettings
 from tfrecords_tools.sources import Problem, Sources
@@ -32,6 +32,8 @@ def cut_examples(
     rows = sources.rows[sources.rows["source_id"].isin(facts)]
     if settings.labels == "boxes":
         windows = _box_windows(rows, facts, settings, sources.problems)
+    elif settings.labels == "annotations":
+        windows = _annotated_windows(rows, facts, settings, sources)
     else:
         windows = _image_windows(list(rows["source_id"]), facts, settings, sources.problems)
     repeats = [len(found) for found in windows]
@@ -107,9 +109,43 @@ def _image_windows(
         found = image_windows(height_px, width_px, settings)
         if not found:
             unit = f"a crop of {settings.crop_px} px" if settings.crop_px else "that many tiles"
+            unit += " on an exclusive lattice" if settings.lattice == "exclusive" else ""
             reason = f"{height_px} x {width_px} px, too small for {unit}; leave it out"
             problems.append(Problem(source_id, reason))
         windows.append(found)
+    return windows
+
+
+def _annotated_windows(
+    rows: pd.DataFrame,
+    facts: Mapping[str, ImageFacts],
+    settings: ConversionSettings,
+    sources: Sources,
+) -> list[list[Window]]:
+    """The window of each item's frame; of frames that a rule labels the crops that touch none."""
+    windows: list[list[Window]] = []
+    columns = ("source_id", "item", *WINDOW)
+    for source_id, item, *place in zip(*(rows[name] for name in columns), strict=True):
+        fact = facts[source_id]
+        if item is None:
+            lattice = image_windows(fact.height_px, fact.width_px, settings)
+            seen = sources.windows.get(source_id, ())
+            windows.append([one for one in lattice if not any(overlap(one, two) for two in seen)])
+            continue
+        top_px, left_px, height_px, width_px = (int(number) for number in place)
+        window = Window(top_px, left_px, height_px, width_px, f"_{item}")
+        inside = window.top_px + window.height_px <= fact.height_px
+        inside = inside and window.left_px + window.width_px <= fact.width_px
+        windows.append([window] if inside else [])
+        if not inside:
+            where = ", ".join(
+                f"{name} {value}" for name, value in zip(WINDOW, window, strict=False)
+            )
+            reason = (
+                f"its window ({where}) leaves the frame ({fact.width_px} wide, {fact.height_px} "
+                "high); correct it"
+            )
+            sources.problems.append(Problem(f"{settings.annotations}, item {item}", reason))
     return windows
 
 

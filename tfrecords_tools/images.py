@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import google_crc32c
@@ -22,6 +22,7 @@ from tfrecords_tools.container import VENDOR_SUFFIXES, ZARR_SUFFIX, containers
 from tfrecords_tools.errors import ImageError
 from tfrecords_tools.locator import Locator
 from tfrecords_tools.planes import one_image
+from tfrecords_tools.resample import resampled
 from tfrecords_tools.tiff import damaged, read_tiff
 
 _FORMAT_OF_SUFFIX = {
@@ -69,7 +70,7 @@ class ImageFacts:
     high: tuple[float, ...]
 
 
-def read_image(locator: str | Path) -> np.ndarray:
+def read_image(locator: str | Path | Locator) -> np.ndarray:
     """Read one image as (height, width, channel) uint8, uint16 or float32.
 
     locator: a file, or one image of a file that holds several (`locator.Locator`).
@@ -81,8 +82,10 @@ def read_image(locator: str | Path) -> np.ndarray:
     a stack of which nothing is chosen, transparent, of another depth, or holds values that are
     not finite.
     """
-    place = Locator.parse(str(locator))
+    place = locator if isinstance(locator, Locator) else Locator.parse(str(locator))
     path = Path(place.files[0])
+    if place.zoom is not None:
+        return resampled(read_image(replace(place, zoom=None)), place.zoom)
     if len(place.files) > 1:
         image = _read_planes(place)
     elif place.is_whole_file and path.suffix.lower() not in (*VENDOR_SUFFIXES, ZARR_SUFFIX):

@@ -16,7 +16,14 @@ from tfrecords_tools.locator import Locator
 from tfrecords_tools.pattern import CHANNEL_PLACE
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import Problem, Row, SourceImage, natural_key
-from tfrecords_tools.table import BOX_COLUMNS, ROW_NUMBER, check_columns, metadata_name, read_table
+from tfrecords_tools.table import (
+    BOX_COLUMNS,
+    ROW_NUMBER,
+    check_columns,
+    comparable,
+    metadata_name,
+    read_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,30 +32,43 @@ _WELL = re.compile(r"([A-Za-z]{1,2})0*([0-9]+)")
 _CLOCK = re.compile(r"(\d+)d(\d+)h(\d+)m")
 
 
-def located_table(source: Path, settings: ConversionSettings) -> ConversionSettings:
-    """Settings whose table is relative to the source folder where it lies inside, else absolute.
+def located_tables(source: Path, settings: ConversionSettings) -> ConversionSettings:
+    """Settings whose table and annotations are relative to the source folder where they lie inside,
+    else absolute.
 
-    A relative table is looked for in the source folder first, then in the current one. Where new
+    A relative one is looked for in the source folder first, then in the current one. Where new
     images are converted to be predicted only the source folder counts, because the table of
     another experiment may name files alike; a missing table of labels is then left out. Raises
     SourceError.
     """
+    if settings.annotations is not None:
+        log = _located(source, settings.annotations, settings)
+        if log is None:
+            raise SourceError(
+                f"{source / settings.annotations}: no such annotation log; deadlib-convert "
+                "sequences writes the table of what is to be annotated"
+            )
+        settings = replace(settings, annotations=log)
     if settings.table is None:
         return settings
-    candidates = [source / settings.table]
-    if settings.labels_required:
-        candidates.append(Path(settings.table))
-    path = next((path.resolve() for path in candidates if path.is_file()), None)
-    if path is None:
+    table = _located(source, settings.table, settings)
+    if table is None:
         if not settings.labels_required and settings.labels != "boxes":
             labels = "none" if settings.labels == "table" else settings.labels
             return replace(settings, table=None, labels=labels)
         columns = f"{settings.path_column}, {', '.join(BOX_COLUMNS)}"
         needed = f"; boxes are needed: columns {columns}" if settings.labels == "boxes" else ""
-        raise SourceError(f"{candidates[0]}: no such table{needed}")
+        raise SourceError(f"{source / settings.table}: no such table{needed}")
+    return replace(settings, table=table)
+
+
+def _located(source: Path, file: str, settings: ConversionSettings) -> str | None:
+    candidates = [source / file, *([Path(file)] if settings.labels_required else [])]
+    path = next((path.resolve() for path in candidates if path.is_file()), None)
+    if path is None:
+        return None
     inside = path.is_relative_to(source.resolve())
-    text = path.relative_to(source.resolve()).as_posix() if inside else path.as_posix()
-    return replace(settings, table=text)
+    return path.relative_to(source.resolve()).as_posix() if inside else path.as_posix()
 
 
 def read_labels(source: Path, settings: ConversionSettings, files: Sequence[str]) -> pd.DataFrame:
@@ -257,24 +277,14 @@ def join_by_keys(
 
 
 def _key(values: Mapping[str, Any], names: Sequence[str]) -> tuple[str | None, ...]:
-    return tuple(_plain(values.get(name)) for name in names)
-
-
-def _plain(value: Any) -> str | None:
-    """A value to compare: 1, 01 and 1.0 are the same."""
-    if value is None:
-        return None
-    try:
-        return f"{float(value):g}"
-    except ValueError:
-        return str(value)
+    return tuple(comparable(values.get(name)) for name in names)
 
 
 def _agree(row: Row, entry: Row) -> bool:
     """Whether an image and a row of the table have no column with different values."""
     image, other = _with_place(row), _with_place(entry)
     shared = [name for name in other if name in image and name not in ("label", "path")]
-    return all(_plain(image[name]) == _plain(other[name]) for name in shared if other[name])
+    return all(comparable(image[name]) == comparable(other[name]) for name in shared if other[name])
 
 
 def _with_place(values: Row) -> Row:

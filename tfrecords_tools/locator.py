@@ -3,9 +3,11 @@
     B03/field_1.tif                                 the file is the image
     plate.ome.tif#scene=2,t=3,z=max,c=0+2           one image of several in a file
     p01-ch1.tiff|p02-ch1.tiff|p03-ch1.tiff#z=max    planes in files of their own
+    B03/field_1.tif#zoom=0.5                        the image at half its size
 
 `scene`, `t` and `c` count from 0; `z` is a plane, counted from 1 as microscopes do, or how the
-planes become one image. Further files are named from the folder of the first.
+planes become one image; an image with a zoom is resampled as it is read. Further files are named
+from the folder of the first.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from pathlib import PurePosixPath
 
 PROJECTIONS = ("max", "mean", "focus")
 
-_CHOICE = rf"(?:(?:scene|t)=\d+|z=(?:\d+|{'|'.join(PROJECTIONS)})|c=\d+(?:\+\d+)*)"
+_NUMBER = r"\d+(?:\.\d+)?(?:e[-+]\d+)?"
+_CHOICE = rf"(?:(?:scene|t)=\d+|z=(?:\d+|{'|'.join(PROJECTIONS)})|c=\d+(?:\+\d+)*|zoom={_NUMBER})"
 _SELECTOR = re.compile(rf"(?P<files>.+)#(?P<choices>{_CHOICE}(?:,{_CHOICE})*)")
 
 
@@ -33,6 +36,7 @@ class Locator:
     time: int | None = None
     z: str | None = None
     channels: tuple[int, ...] | None = None
+    zoom: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Locator:
@@ -51,6 +55,7 @@ class Locator:
             time=int(choices["t"]) if "t" in choices else None,
             z=choices.get("z"),
             channels=tuple(int(place) for place in channels.split("+")) if channels else None,
+            zoom=float(choices["zoom"]) if "zoom" in choices else None,
         )
 
     @property
@@ -69,6 +74,7 @@ class Locator:
                 ("t", self.time),
                 ("z", self.z),
                 ("c", channels),
+                ("zoom", None if self.zoom is None else f"{self.zoom:.6g}"),
             )
             if value is not None
         ]

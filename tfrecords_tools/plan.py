@@ -24,10 +24,14 @@ from tfrecords_tools.examples import cut_examples, ordered, sharded
 from tfrecords_tools.images import ImageFacts
 from tfrecords_tools.intensity import check_request
 from tfrecords_tools.journal import Journal
-from tfrecords_tools.labels import located_table
+from tfrecords_tools.labels import located_tables
 from tfrecords_tools.pool import Progress, Workers
+from tfrecords_tools.rules import columns_of
+from tfrecords_tools.scale import mixed_scales
+from tfrecords_tools.sequences import annotated_side
 from tfrecords_tools.settings import SPLITS, ConversionSettings
 from tfrecords_tools.sources import Problem, Sources, natural_key
+from tfrecords_tools.table import TIMES, metadata_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,10 +114,14 @@ def make_plan(
     not fit the images, LeakError where a group or identical images would stand in two splits.
     """
     source = Path(source)
-    settings = located_table(source, settings or ConversionSettings())
+    settings = located_tables(source, settings or ConversionSettings())
     sources = discover(source, settings, classes, progress)
-    # Names that the files give travel with the settings, so that new images are read by them.
-    settings = replace(settings, channels=sources.channels)
+    # What the files say travels with the settings, so that new images are read by it.
+    settings = replace(
+        settings,
+        channels=sources.channels,
+        crop_px=settings.crop_px or annotated_side(sources.windows),
+    )
     images = dict(zip(sources.rows["source_id"], sources.rows["source_paths"], strict=True))
     facts, problems = examine_images(
         source, images, workers=workers, journal=journal, progress=progress
@@ -140,6 +148,7 @@ def make_plan(
     )
     examples.insert(1, "split", [assigned[group] for group in groups])
     split_info, findings = audited(examples, by, sources.metadata, looks, settings, len(joined))
+    findings["warnings"] += sources.warnings
     name = _dataset_name(source, settings)
     used = {key: facts[key] for key in dict.fromkeys(examples["source_id"])}
     check_request(examples, summary(used, channels)["sizes"], settings)
@@ -260,7 +269,7 @@ def audited(
     """
     identities = picture_identities(examples, blank_pixels(examples, looks), by)
     proof = audit.check_leaks(examples, by, identities)
-    warnings = losses(settings.encoding)
+    warnings = losses(settings.encoding) + mixed_scales(examples)
     if settings.labels_required:
         warnings += split.check_classes(examples, settings.fractions, split.unit_name(by))
     findings = _findings(examples, metadata, looks, identities, settings)
@@ -325,7 +334,8 @@ def _findings(
         name: [getattr(looks[key], name) for key in examples["source_id"]] for name in APPEARANCE
     }
     known = {name: values for name, values in appearance.items() if None not in values}
-    confounded = audit.confounding(examples.assign(**known), [*metadata, *known])
+    asked = [name for name in metadata if name not in _making_the_label(settings)]
+    confounded = audit.confounding(examples.assign(**known), [*asked, *known])
     return {
         "blank": blank,
         "identical_groups": identical,
@@ -333,6 +343,15 @@ def _findings(
         "confounding": [item.to_json() for item in confounded],
         "sentences": [*sentences, *(item.sentence for item in confounded)],
     }
+
+
+def _making_the_label(settings: ConversionSettings) -> set[str]:
+    """Columns that go with the label by design: those of the rules, and the source's own label.
+
+    Times are asked all the same: a class taken from other times is a class told by its time.
+    """
+    ruling = columns_of(settings.label_rules)
+    return {metadata_name("label"), *ruling}.difference(TIMES)
 
 
 def _unknown_levels(examples: pd.DataFrame, by: Sequence[str]) -> list[str]:

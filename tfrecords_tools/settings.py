@@ -10,14 +10,17 @@ from typing import Any
 
 from tfrecords_tools.errors import PlanError
 from tfrecords_tools.planes import check_z
+from tfrecords_tools.rules import parse_rule
 
 SPLITS = ("train", "validation", "test")
-LABEL_SOURCES = ("folder", "pattern", "table", "boxes", "none")
+LABEL_SOURCES = ("folder", "pattern", "table", "boxes", "rules", "annotations", "none")
 ENCODINGS = ("raw", "png", "jpeg")
 JPEG_QUALITY = 95
 PAGES = ("time", "z", "channel")
 LAYOUTS = ("auto", "files", "harmony", "imagexpress", "metamorph")
 BAD_IMAGE_POLICIES = ("refuse", "skip")
+MODALITIES = ("phase", "brightfield", "dic", "darkfield", "fluorescence")
+LATTICES = ("inclusive", "exclusive")
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,11 @@ class ConversionSettings:
 
     # Labels and metadata.
     labels: str = "folder"
-    """folder (SOURCE/<class>/...), pattern, table, boxes, or none."""
+    """folder (SOURCE/<class>/...), pattern, table, boxes, rules, annotations, or none."""
+    annotations: str | None = None
+    """The log of what annotators said of sequences of crops (annotations.py); placed as `table`."""
+    label_rules: tuple[str, ...] = ()
+    """`CLASS: column OP value and ...`; the first rule that holds labels the image (rules.py)."""
     pattern: str | None = None
     """Pattern of file names with named parts, or the preset `celldeath`."""
     table: str | None = None
@@ -44,6 +51,9 @@ class ConversionSettings:
     """Rows and columns of a grid over the image."""
     crop_px: int | None = None
     stride_px: int | None = None
+    lattice: str = "inclusive"
+    """inclusive: every crop that fits; exclusive: without the last row and column where the lattice
+    ends exactly at the border, as DeadNet's published data were cut."""
     context: float = 0.0
     """Boxes: the window's side is the box's longer side x (1 + context)."""
     box_px: int | None = None
@@ -59,6 +69,12 @@ class ConversionSettings:
     """How a plate export is laid out: by its index file (auto), or files with no index."""
     allow_mixed: bool = False
     """Accept images that differ in size or bit depth from nearly all the others."""
+    pixel_size_um: float | None = None
+    """Micrometres per pixel of the files, whatever they say themselves; None: what they say."""
+    rescale_to_um: float | None = None
+    """Resample every image to this many micrometres per pixel as it is read."""
+    modality: str | None = None
+    """How the images were taken; models are not applied to another one without a warning."""
 
     # Splits.
     split_by: tuple[str, ...] = ()
@@ -84,7 +100,7 @@ class ConversionSettings:
     on_bad_image: str = "refuse"
 
     def __post_init__(self) -> None:
-        for field in ("labels", "on_bad_image", "layout"):
+        for field in ("labels", "on_bad_image", "layout", "lattice"):
             _check_choice(field, getattr(self, field))
         if self.pages is not None:
             _check_choice("pages", self.pages)
@@ -99,6 +115,17 @@ class ConversionSettings:
         wrong = check_z(self.z)
         if wrong:
             raise PlanError(wrong)
+        if self.modality is not None:
+            _check_choice("modality", self.modality)
+        for field in ("pixel_size_um", "rescale_to_um"):
+            size = getattr(self, field)
+            if size is not None and not 0 < size < 1000:
+                raise PlanError(f"{field}: {size:g}; expected micrometres, such as 0.65")
+        if self.rescale_to_um is not None and self.labels in ("boxes", "annotations"):
+            raise PlanError(
+                f"labels from {self.labels} stand in pixels of the files, so these cannot be "
+                "resampled; leave out rescale_to_um, or resample files and windows before"
+            )
         if self.examples_per_shard < 1:
             raise PlanError(f"examples per shard: {self.examples_per_shard}; expected 1 or more")
 
@@ -111,6 +138,26 @@ class ConversionSettings:
             raise PlanError(
                 f"labels from {self.labels} need a table: CSV or Parquet with a path column"
             )
+        for rule in self.label_rules:
+            parse_rule(rule)
+        if self.labels == "rules" and not self.label_rules:
+            raise PlanError(
+                "labels from rules need label rules, for example 'healthy: light_dose_s == 0'"
+            )
+        if (self.labels == "annotations") != (self.annotations is not None):
+            raise PlanError(
+                f"labels from {self.labels}, annotations {self.annotations or 'none'}: a log of "
+                "annotations gives the labels, and labels from annotations need one"
+            )
+        if self.label_rules and self.annotations is not None and self.crop_px is None:
+            raise PlanError(
+                "label rules beside annotations label crops of their own: give a crop size as well"
+            )
+        if self.label_rules and self.labels not in ("rules", "annotations"):
+            raise PlanError(
+                f"label rules give the labels, but they are to come from {self.labels}; leave one "
+                "of the two out"
+            )
 
     def _check_unit(self) -> None:
         chosen = [
@@ -119,6 +166,7 @@ class ConversionSettings:
                 ("tile", self.tile),
                 ("crop_px", self.crop_px),
                 ("boxes", self.labels == "boxes" or None),
+                ("annotations", (self.annotations is not None and self.tile is not None) or None),
             )
             if value is not None
         ]
@@ -133,6 +181,10 @@ class ConversionSettings:
         if self.stride_px is not None and (self.crop_px is None or self.stride_px < 1):
             raise PlanError(
                 f"stride of {self.stride_px} px: expected 1 px or more, and a crop size with it"
+            )
+        if self.lattice == "exclusive" and self.crop_px is None:
+            raise PlanError(
+                "an exclusive lattice is one of crops; give a crop size, or leave it out"
             )
         if self.labels != "boxes" and (self.context or self.box_px is not None):
             raise PlanError(
@@ -163,15 +215,22 @@ class ConversionSettings:
     def for_prediction(self) -> ConversionSettings:
         """The same reading of new images: everything into `test`, labels optional.
 
-        A table outside the source folder is looked for by its file name in the new folder.
+        A table outside the source folder is looked for by its file name in the new folder. New
+        images are cut by crop_px where the others were annotated sequences.
         """
         table = self.table
         if table is not None and PurePath(table).is_absolute():
             table = PurePath(table).name
+        judged = self.labels == "annotations"
         return replace(
             self,
+            labels="none" if judged else self.labels,
+            annotations=None,
+            label_rules=() if judged else self.label_rules,
             table=table,
             labels_required=False,
+            pixel_size_um=None,
+            modality=None,
             allow_mixed=True,
             split_by=(),
             fractions=(0.0, 0.0, 1.0),
@@ -179,6 +238,12 @@ class ConversionSettings:
             name=None,
             encoding="raw",
         )
+
+    @property
+    def whole_images(self) -> bool:
+        """Whether an example is a whole image."""
+        cut = self.tile is not None or self.crop_px is not None
+        return not cut and self.labels not in ("boxes", "annotations")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` gives the same settings back."""
@@ -247,6 +312,8 @@ def _check_choice(field: str, value: str) -> None:
         "on_bad_image": BAD_IMAGE_POLICIES,
         "layout": LAYOUTS,
         "pages": PAGES,
+        "modality": MODALITIES,
+        "lattice": LATTICES,
     }[field]
     if value not in known:
         raise PlanError(f"{field}: {value!r}; expected one of {', '.join(known)}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfrecords_tools.container import ZARR_SUFFIX
+from tfrecords_tools.cut import Window
 from tfrecords_tools.errors import SourceError
 from tfrecords_tools.images import IMAGE_SUFFIXES
 
@@ -48,13 +49,16 @@ class Sources:
     rows: one per image, or per box; columns source_id, source_paths (tuple of locators below the
     source folder), label (None where unknown), metadata, and with boxes xmin ymin xmax ymax.
     channels: names in the order of the images, () where neither the user nor the files name them.
+    warnings: doubts about the labels. windows: where experts annotated each image, by source_id.
     """
 
     rows: pd.DataFrame
     metadata: tuple[str, ...]
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()
+    windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:

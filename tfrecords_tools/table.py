@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfrecords_tools.errors import SourceError
 
@@ -26,9 +26,12 @@ TEXT_COLUMNS = frozenset(
         "cell_line",
         "treatment",
         "channel",
+        "item",
         "label",
     }
 )
+# Amounts by their meaning: frame 007 is a number.
+TIMES = frozenset({"time_index", "time_hours"})
 ROW_NUMBER = "row_number"
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -129,12 +132,14 @@ def check_columns(frame: pd.DataFrame, needed: Iterable[str], origin: Path, hint
 def typed(name: str, values: pd.Series) -> pd.Series:
     """A column of text as numbers where each value is one, unless it names something.
 
-    Codes with leading zeros stay text.
+    Codes with leading zeros stay text, unless they are times.
     """
     import pandas as pd
 
     present = values.dropna()
-    if name in TEXT_COLUMNS or present.empty or present.str.match(_LEADING_ZERO).any():
+    if name in TEXT_COLUMNS or present.empty:
+        return values.astype(object)
+    if name not in TIMES and present.str.match(_LEADING_ZERO).any():
         return values.astype(object)
     numbers = pd.to_numeric(present, errors="coerce")
     if numbers.isna().any():
@@ -143,6 +148,22 @@ def typed(name: str, values: pd.Series) -> pd.Series:
     return pd.to_numeric(values).astype(
         "int64" if whole and numbers.abs().max() < 2**53 else "float64"
     )
+
+
+def comparable(value: Any) -> str | None:
+    """A value to compare: 1, 01 and 1.0 are the same."""
+    if value is None:
+        return None
+    number = as_number(str(value))
+    return str(value) if number is None else f"{number:.12g}"
+
+
+def as_number(text: str) -> float | None:
+    """The number that a text is, else None; 1_2 is a name, though Python would read 12."""
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
 
 
 def metadata_name(name: str) -> str:

@@ -124,6 +124,7 @@ class TiffContainer:
         channels = sizes.get("C", 1) * sizes.get("S", 1)
         names, times, metadata = _ome_facts(document, number, self._count, frames)
         if document is None:
+            metadata = _imagej_pixel_size(self._file)
             times = _imagej_hours(self._file, frames) or _stk_hours(self._file, frames)
         return Scene(
             name=series.name,
@@ -306,6 +307,17 @@ def _ome_well(document: ElementTree.Element, image_id: str | None) -> dict[str, 
                 position = well_metadata(int(well.get("Row", 0)), int(well.get("Column", 0)))
                 return {"plate": name, **position, "field": str(place + 1)}
     return {}
+
+
+def _imagej_pixel_size(file: tifffile.TiffFile) -> dict[str, str]:
+    """What ImageJ keeps as resolution, where its unit is a length and no paper's."""
+    unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+    unit = {"micron": "µm", "microns": "µm", "micrometer": "µm", "μm": "µm"}.get(unit, unit)
+    resolution = file.pages.first.tags.get("XResolution")
+    if unit not in _MICROMETRES or resolution is None or not all(resolution.value):
+        return {}
+    pixels, length = resolution.value
+    return {"pixel_size_um": f"{length / pixels * _MICROMETRES[unit]:.6g}"}
 
 
 def _imagej_hours(file: tifffile.TiffFile, frames: int) -> tuple[float, ...]:

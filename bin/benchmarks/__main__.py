@@ -7,9 +7,13 @@ from augment import augment
 from common import machine
 from convert import convert
 from data import data
+from deadnet import deadnet
 from encoding import encodings
+from heatmap import heatmap
 from help import help_time
+from intensity import intensity
 from memory import memory
+from recipes import recipes
 from step import step
 
 
@@ -19,7 +23,19 @@ def bench() -> None:
     print(machine())
 
 
-for command in (augment, convert, data, encodings, help_time, memory, step):
+for command in (
+    augment,
+    convert,
+    data,
+    deadnet,
+    encodings,
+    heatmap,
+    help_time,
+    intensity,
+    memory,
+    recipes,
+    step,
+):
     bench.add_command(command)
 
 if __name__ == "__main__":

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import click
 
 
 def machine() -> str:
@@ -43,3 +47,32 @@ def write_images(folder: Path, count: int, size_px: int = 256) -> None:
 def peers_python() -> str:
     """The Python of the libraries that deadlib is measured against; bin/bench makes it."""
     return os.environ["DEADLIB_PEERS_PYTHON"]
+
+
+class Peer:
+    """The other side, in its own environment: a script that does its work once for every line."""
+
+    def __init__(self, script: str, *arguments: object) -> None:
+        path = Path(__file__).with_name(script)
+        self._process = subprocess.Popen(
+            [peers_python(), str(path), *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._asked: Any = self._process.stdin
+        self._answered: Any = self._process.stdout
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._asked.close()
+        self._process.wait()
+
+    def __call__(self) -> None:
+        """The work, once; over when it is done."""
+        self._asked.write("\n")
+        self._asked.flush()
+        if not self._answered.readline():
+            raise click.ClickException("the libraries to compare with failed, see above")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
-from common import peers_python, rounded, seconds
+from common import Peer, rounded, seconds
 
 DEADNET_A = [
     {"name": "thin_plate_spline", "spacing_px": 128, "deviation_px": 10},
@@ -36,14 +35,14 @@ def read(images: int, size_px: int, channels: int, batch: int, rounds: int) -> N
         dataset, pictures = _make(Path(name), images, size_px, channels)
         source = _source(dataset, size_px)
         order = _shuffled()
-        with _Peer("read", pictures, batch) as peer:
+        with Peer("peers_data.py", "read", pictures, batch) as peer:
             times = _in_turn(
                 {
                     "plain": lambda: _read_plainly(dataset.shard_paths("train")),
                     "bare": lambda: _exhaust(_bare_loop(dataset.shard_paths("train"), batch)),
                     "ours": lambda: _exhaust(source.batches(batch=batch)),
                     "shuffled": lambda: _exhaust(source.batches(batch=batch, order=order)),
-                    "png": peer.one_pass,
+                    "png": peer,
                 },
                 rounds,
             )
@@ -95,8 +94,8 @@ def recipe(images: int, size_px: int, batch: int, rounds: int) -> None:
             for number, part in enumerate(source.batches(batch=batch, order=order)):
                 yield augment(unit_range(part["image"]), tf.constant([0, number]))
 
-        with _Peer("recipe", pictures, batch) as peer:
-            times = _in_turn({"ours": lambda: _exhaust(ready()), "peer": peer.one_pass}, rounds)
+        with Peer("peers_data.py", "recipe", pictures, batch) as peer:
+            times = _in_turn({"ours": lambda: _exhaust(ready()), "peer": peer}, rounds)
     count = len(source.rows)
     print(f"{count / statistics.median(times['ours']):6.0f} images/s deadlib, from records")
     print(
@@ -187,32 +186,3 @@ def _in_turn(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
 def _print_ratio(words: str, theirs: list[float], ours: list[float]) -> None:
     ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
     print(f"{words}: median {statistics.median(ratios):.2f}, all {rounded(ratios)}")
-
-
-class _Peer:
-    """The other side, in its own environment; waits until it is asked for one pass."""
-
-    def __init__(self, work: str, pictures: Path, batch: int) -> None:
-        script = Path(__file__).with_name("peers_data.py")
-        self._process = subprocess.Popen(
-            [peers_python(), str(script), work, str(pictures), str(batch)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._asked: Any = self._process.stdin
-        self._answered: Any = self._process.stdout
-
-    def __enter__(self) -> _Peer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._asked.close()
-        self._process.wait()
-
-    def one_pass(self) -> None:
-        """One pass; over when the last batch is there."""
-        self._asked.write("\n")
-        self._asked.flush()
-        if not self._answered.readline():
-            raise click.ClickException("the libraries to compare with failed, see above")

@@ -79,19 +79,22 @@ def build_augmenter(
     The function takes images (B, H, W, C) float32 in unit range and a seed, (2,) integers or
     (B, 2) for a seed of each image; it returns (B, *input.size_px, C) float32. In order: the
     random crop where input.fit is crop, the steps that belong before normalisation, `normalise`,
-    the steps that belong after it. Geometric steps that follow each other are composed into a
-    single reading of the images. Steps that mix images are left to `build_mixer`.
+    the steps that belong after it. With normalise: per_image_16bit the crop comes last. Geometric
+    steps that follow each other are composed into a single reading of the images. Steps that mix
+    images are left to `build_mixer`.
 
     Raises RecipeError for unknown names and settings and for steps that do not fit the size; and
     on the first call where images are smaller than the crop.
     """
     layers = [layer for layer in _layers(steps) if isinstance(layer, Augmentation)]
-    for layer in layers:
-        layer.check_size(input.size_px)
+    if not input.crops_last:
+        for layer in layers:
+            layer.check_size(input.size_px)
     before = [layer for layer in layers if layer.stage == "before"]
     after = [layer for layer in layers if layer.stage == "after"]
     if input.fit == "crop":
-        before.insert(0, RandomCrop(size_px=input.size_px))
+        crop = RandomCrop(size_px=input.size_px)
+        after.append(crop) if input.crops_last else before.insert(0, crop)
 
     def augment(images: Any, seed: Any) -> Any:
         seeds = per_image(seed, ops.shape(images)[0])
@@ -118,10 +121,11 @@ def build_mixer(
 
 
 def check_steps(
-    steps: Sequence[AugmentStep], size_px: tuple[int, int], image_px: tuple[int, int]
+    steps: Sequence[AugmentStep], input: InputSection, image_px: tuple[int, int]
 ) -> None:
-    """Raise RecipeError for steps that cannot be built, or not for windows of size_px in images
-    of image_px: early, before anything is read."""
+    """Raise RecipeError for steps that cannot be built, or not for the windows of `input` in
+    images of image_px: early, before anything is read."""
+    size_px = image_px if input.crops_last else input.size_px
     layers = [layer for layer in _layers(steps) if isinstance(layer, Augmentation)]
     before = [layer for layer in layers if layer.stage == "before"]
     reading = list(takewhile(lambda layer: isinstance(layer, Geometric), before))

@@ -29,7 +29,8 @@ devices. Geometric steps that follow each other (flip, quarter_turn, rotate, zoo
 thin_plate_spline, and the random crop of `input.fit: crop`) are composed into one map of
 coordinates and read the image once, bilinearly or, with `input.interpolation: bicubic`, by cubic
 convolution; what lies outside is mirrored. Steps marked *after* act on the normalised image,
-whatever their place in the list.
+whatever their place in the list. With `input.normalise: per_image_16bit` whole images go through
+all of it, and the random crop comes last.
 
 `mixup` and `cutmix` come last, whatever their place: they mix the normalised images of a batch,
 over several devices those of the same device, and their labels alike. The loss is then the mean

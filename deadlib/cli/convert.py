@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deadlib.cli import terminal
+from deadlib.cli.sequences import main as sequences
 from deadlib.cli.verify import cores
 from deadlib.cli.verify import main as verify
+from tfrecords_tools.settings import MODALITIES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,7 +76,7 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> Share | 
 
 
 class _Convert(terminal.Command):
-    """`deadlib-convert SOURCE OUT`, and `deadlib-convert verify DATASET`."""
+    """`deadlib-convert SOURCE OUT`, and what follows `verify` and `sequences`."""
 
     def make_context(
         self,
@@ -82,8 +85,9 @@ class _Convert(terminal.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        if args[:1] == ["verify"]:
-            return verify.make_context(f"{info_name} verify", args[1:], parent, **extra)
+        other = {"verify": verify, "sequences": sequences}.get(args[0]) if args else None
+        if other is not None:
+            return other.make_context(f"{info_name} {other.name}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -95,7 +99,7 @@ class _Convert(terminal.Command):
 @click.argument("out", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--labels",
-    type=click.Choice(["folder", "pattern", "table", "boxes", "none"]),
+    type=click.Choice(["folder", "pattern", "table", "boxes", "rules", "annotations", "none"]),
     help="Where the class stands.  [default: by the options given; otherwise the class folder]",
 )
 @click.option(
@@ -116,6 +120,20 @@ class _Convert(terminal.Command):
     "--boxes",
     metavar="FILE",
     help="CSV or Parquet with one row per object: path, xmin, ymin, xmax, ymax in pixels, label.",
+)
+@click.option(
+    "--label-rule",
+    "label_rules",
+    multiple=True,
+    metavar="RULE",
+    help="Label by what is known of an image: 'sick: dying_share >= 0.9 and time_index < 5'. May "
+    "be repeated: the first rule that holds gives the label, images that meet none are left out.",
+)
+@click.option(
+    "--annotations",
+    metavar="LOG.csv",
+    help="Label sequences of crops by what annotators answered: those on which all agree. "
+    "Label rules beside it add crops that nobody annotated.",
 )
 @click.option("--path-column", default="path", metavar="NAME", help="The table's column of paths.")
 @click.option("--label-column", default="label", metavar="NAME", help="The table's labels.")
@@ -148,6 +166,13 @@ class _Convert(terminal.Command):
     "--stride-px", type=int, metavar="N", help="Step between crops.  [default: their side]"
 )
 @click.option(
+    "--lattice",
+    type=click.Choice(["inclusive", "exclusive"]),
+    default="inclusive",
+    help="inclusive cuts every crop that fits; exclusive leaves out those that end exactly at the "
+    "lower or right border, as DeadNet's published data did (54 instead of 63 of a frame).",
+)
+@click.option(
     "--context",
     type=float,
     default=0.0,
@@ -155,6 +180,19 @@ class _Convert(terminal.Command):
     help="Boxes: a square of the longer side x (1 + SHARE) around the object.",
 )
 @click.option("--box-px", type=int, metavar="N", help="Boxes: a square of this side instead.")
+@click.option(
+    "--pixel-size-um",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="UM",
+    help="Micrometres per pixel of the images.  [default: what the files or the table say]",
+)
+@click.option(
+    "--rescale-to-um",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="UM",
+    help="Resample every image to this pixel size first, as for images of several objectives.",
+)
+@click.option("--modality", type=click.Choice(MODALITIES), help="How the images were taken.")
 @click.option("--allow-mixed", is_flag=True, help="Accept the odd image of another size or depth.")
 @click.option(
     "--split-by",
@@ -206,6 +244,14 @@ class _Convert(terminal.Command):
     "dataset.",
 )
 @click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.yaml",
+    help="Any of these options by its name in a YAML file (crop_px: 256); what stands on the "
+    "command line wins.",
+)
+@click.option(
     "--workers", type=click.IntRange(min=1), help="Processes.  [default: the number of cores]"
 )
 @click.option(
@@ -232,6 +278,7 @@ class _Convert(terminal.Command):
 def main(
     source: Path,
     out: Path | None,
+    settings_file: Path | None,
     workers: int | None,
     scheduler: str | None,
     share: Share | None,
@@ -257,8 +304,9 @@ def main(
     \b
     deadlib-convert images dataset --append     adds what is new in images
     deadlib-convert verify dataset              reads a dataset back; --help after it tells more
+    deadlib-convert sequences images items.csv  lists what experts are to annotate
 
-    A folder of images that is named verify is given as ./verify.
+    A folder of images that is named verify or sequences is given as ./verify.
     """
     from tfrecords_tools import open_dataset, write_dataset
     from tfrecords_tools.conversion import check_out
@@ -279,7 +327,8 @@ def main(
         )
     if scheduler is not None and workers is not None:
         raise click.UsageError("--workers are processes here, --scheduler has its own; choose one")
-    settings = _settings(options)
+    given = _given(options, settings_file)
+    settings = _settings(options | given)
     peak = click.get_current_context().with_resource(peak_memory())
     journal = None
     if out is not None and not dry_run:
@@ -289,7 +338,8 @@ def main(
     if scheduler is not None:
         place = _cluster(scheduler, source, None if dry_run else out)
     with journal or nullcontext(), terminal.progress() as progress:
-        plan = _plan(source, settings, out if append else None, place, journal, progress)
+        onto = out if append else None
+        plan = _plan(source, settings, list(given), onto, place, journal, progress)
     nothing_new = append and not plan.new_examples
     _show_plan(plan, groups=dry_run and not nothing_new)
     if out is None or dry_run:
@@ -351,6 +401,7 @@ def _command(arguments: list[str]) -> str:
 def _plan(
     source: Path,
     settings: ConversionSettings,
+    given: Sequence[str],
     onto: Path | None,
     workers: Workers,
     journal: Journal | None,
@@ -364,29 +415,37 @@ def _plan(
     from tfrecords_tools.append import addition_settings, plan_addition
 
     dataset = open_dataset(onto)
-    given = {
-        name: getattr(settings, name)
-        for name in _named_options(click.get_current_context())
-        if hasattr(settings, name)
-    }
+    named = [*given, "table", "labels"] if "boxes" in given else given
+    chosen = {name: getattr(settings, name) for name in named if hasattr(settings, name)}
     return plan_addition(
         dataset,
         source,
-        addition_settings(dataset, given),
+        addition_settings(dataset, chosen),
         workers=workers,
         journal=journal,
         progress=progress,
     )
 
 
-def _named_options(context: click.Context) -> list[str]:
-    """The options that stand on the command line, as the settings call them."""
-    named = [
-        name
-        for name in context.params
+def _given(options: dict[str, Any], settings_file: Path | None) -> dict[str, Any]:
+    """What stands in the settings file, and what stands on the command line, which wins.
+
+    Raises PlanError where the file cannot be used.
+    """
+    context = click.get_current_context()
+    named = {
+        name: value
+        for name, value in options.items()
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    return [*named, "table", "labels"] if "boxes" in named else named
+    }
+    if settings_file is None:
+        return named
+    from tfrecords_tools.settings_file import read_settings
+
+    found = read_settings(settings_file)
+    if "boxes" in named:
+        found = {name: value for name, value in found.items() if name not in ("table", "labels")}
+    return found | named
 
 
 def _pixels_bytes(plan: Plan) -> int | None:
@@ -414,18 +473,26 @@ def _settings(options: dict[str, Any]) -> ConversionSettings:
     table = boxes if boxes is not None else options["table"]
     if table is not None and Path(table).is_file():
         table = str(Path(table).resolve())
+    log = options["annotations"]
+    if log is not None and Path(log).is_file():
+        options = {**options, "annotations": str(Path(log).resolve())}
     if labels is None:
-        labels = _label_source(boxes, options["table"], options["pattern"])
+        labels = _label_source(boxes, options)
     try:
         return ConversionSettings(**{**options, "labels": labels, "table": table})
     except PlanError as error:
         raise click.UsageError(str(error)) from None
 
 
-def _label_source(boxes: str | None, table: str | None, pattern: str | None) -> str:
+def _label_source(boxes: str | None, options: dict[str, Any]) -> str:
+    pattern = options["pattern"]
     if boxes is not None:
         return "boxes"
-    if table is not None:
+    if options["annotations"] is not None:
+        return "annotations"
+    if options["label_rules"]:
+        return "rules"
+    if options["table"] is not None:
         return "table"
     if pattern is not None and ("{label" in pattern or "{" not in pattern):
         return "pattern"
@@ -460,10 +527,14 @@ def _facts(plan: Plan) -> list[str]:
     sizes = [f"{size['height_px']} x {size['width_px']} px" for size in plan.facts["sizes"]]
     more = f" and {len(sizes) - 3} more sizes" if len(sizes) > 3 else ""
     unit = "whole images"
-    if settings.tile is not None:
+    if settings.labels == "annotations":
+        unit = "crops of annotated sequences"
+        unit += f" and of {settings.crop_px} px beside" if settings.label_rules else ""
+    elif settings.tile is not None:
         unit = f"tiles, {settings.tile[0]} x {settings.tile[1]} of each image"
     elif settings.crop_px is not None:
         unit = f"crops of {settings.crop_px} px every {settings.stride_px or settings.crop_px} px"
+        unit += ", exclusive lattice" if settings.lattice == "exclusive" else ""
     elif settings.labels == "boxes":
         unit = f"crops of {settings.box_px} px around boxes" if settings.box_px else "crops by box"
     return [

@@ -148,7 +148,7 @@ def _show_card(card: Mapping[str, Any], verified: bool) -> None:
         f"{card['shards']} shards, {card['bytes'] / 1e6:.1f} MB, encoding {card['encoding']}"
     )
     terminal.show(f"examples: {_sizes(card['example_sizes'], 'examples')}")
-    terminal.show(f"images: {_sizes(card['image_sizes'], 'images')}")
+    terminal.show(f"images: {_sizes(card['image_sizes'], 'images')}{_taken(card)}")
     terminal.show(_count_table(card))
     terminal.show(_channel_table(card["intensity"]))
     if len({fit["plate"] for fit in card["plates"]}) > 1:
@@ -172,8 +172,17 @@ def _show_card(card: Mapping[str, Any], verified: bool) -> None:
         terminal.show(f"left out: {item['path']}: {item['reason']}")
     if len(card["skipped"]) > _SKIPPED_SHOWN:
         terminal.show(f"left out: {len(card['skipped']) - _SKIPPED_SHOWN} more, see deadlib.json")
+    for sentence in card["notes"]:
+        terminal.show(sentence)
     for sentence in card["warnings"]:
         terminal.warn(sentence)
+
+
+def _taken(card: Mapping[str, Any]) -> str:
+    """How the images were taken, as far as it is known."""
+    size, modality = card["pixel_size_um"], card["modality"]
+    scale = None if size is None else f"{size:g} µm per pixel"
+    return "".join(f", {text}" for text in (scale, modality) if text)
 
 
 def _sizes(sizes: Sequence[Mapping[str, int]], unit: str) -> str:

@@ -14,8 +14,11 @@ VERBS = {
     "inspect": "say what a dataset holds, and draw it",
     "train": "train a model by a recipe",
     "predict": "apply a run to a dataset or to new images",
+    "annotate": "say how far annotators agree, and what that allows a model",
     "evaluate": "turn predictions into an honest report",
     "explain": "draw what the model looked at",
+    "class-model": "draw what the model takes for each class",
+    "heatmap": "map a time-lapse: where and when cells fall sick",
     "export": "write a SavedModel for TensorFlow Serving",
 }
 
@@ -29,7 +32,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = import_module(f"deadlib.cli.{cmd_name}").main
+        command: click.Command = import_module(f"deadlib.cli.{cmd_name.replace('-', '_')}").main
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -41,12 +41,20 @@ NO_LABEL = "without a label"
     "square inputs): a little surer, and as many times the work.",
 )
 @click.option(
+    "--snapshot",
+    type=click.IntRange(min=1),
+    metavar="STEP",
+    help="Take the network of this training step, of those that training.snapshot_every_steps "
+    "kept, instead of the one that validation chose.",
+)
+@click.option(
     "--on-bad-image",
     type=click.Choice(["refuse", "skip"]),
     default="refuse",
     help="Of a folder of images: refuse names every image that cannot be used and stops; skip "
     "leaves them out and says how many.",
 )
+@terminal.acquisition_options
 def main(
     run: Path,
     input: Path,
@@ -54,7 +62,11 @@ def main(
     split: str,
     batch: int,
     views: str,
+    snapshot: int | None,
     on_bad_image: str,
+    pixel_size_um: float | None,
+    modality: str | None,
+    rescale: bool,
 ) -> None:
     """Apply the run RUN to INPUT and write one row per image.
 
@@ -69,10 +81,11 @@ def main(
     deadlib-predict runs/first dataset
     deadlib-predict runs/first new-images --out monday.parquet
     """
-    from deadlib.runs import LOG, Run
+    from deadlib.acquisition import Acquisition
+    from deadlib.runs import LOG, PREDICTIONS, Run
 
-    opened = Run.open(run)
-    out = out or run / "predictions.parquet"
+    opened = Run.open(run, snapshot)
+    out = out or run / (PREDICTIONS if snapshot is None else f"predictions-{snapshot:08d}.parquet")
     log = run / LOG if os.access(run, os.W_OK) else None
     with terminal.native_output_to(log), terminal.progress() as progress:
         from deadlib.inference import predict
@@ -85,6 +98,7 @@ def main(
             batch=batch,
             views=int(views),
             on_bad_image=on_bad_image,
+            acquisition=Acquisition(pixel_size_um, modality, rescale),
             command=_command(),
             progress=progress,
             warn=terminal.warn,

@@ -29,6 +29,7 @@ from rich.progress import (
 
 from deadlib.outputs import write_errors
 from tfrecords_tools.errors import ToolsError
+from tfrecords_tools.settings import MODALITIES
 
 ProgressCallback = Callable[[str, int, int], None]
 
@@ -54,6 +55,30 @@ def show(renderable: Any) -> None:
         _stdout.print(renderable, markup=False, soft_wrap=True)
     else:
         _stdout.print(renderable)
+
+
+def acquisition_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that takes new images: how they were taken."""
+    for option in (
+        click.option(
+            "--rescale",
+            is_flag=True,
+            help="Resample the images to the pixel size that the run was trained at.",
+        ),
+        click.option(
+            "--modality",
+            type=click.Choice(MODALITIES),
+            help="How the images were taken, to be compared with the training images.",
+        ),
+        click.option(
+            "--pixel-size-um",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="UM",
+            help="Micrometres per pixel of the images.  [default: what the files say]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 class Command(click.Command):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,7 +47,7 @@ def main(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Train a model by RECIPE, a YAML file, and keep the epoch that the recipe says.
+    """Train a model by RECIPE, a YAML file, and keep the weights that the recipe says.
 
     \b
     deadlib-train configs/quickstart.yaml --run run
@@ -85,22 +86,23 @@ def _train(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> Ru
     from deadlib.training.stop import StoppedError
     from deadlib.training.waiting import advice
 
-    epochs = recipe.training.epochs
     metric = recipe.validation.metric
 
-    hinted = False
+    hinted = started = False
 
-    def on_epoch(row: dict[str, float]) -> None:
-        nonlocal hinted
+    def on_round(row: dict[str, float]) -> None:
+        nonlocal hinted, started
         share = row["input_wait_share"]
         terminal.note(
-            f"epoch {row['epoch']:.0f} of {epochs}: loss {row['train_loss']:.4f}, validation "
+            f"{_place(row, recipe)}: loss {row['train_loss']:.4f}, validation "
             f"{metric.replace('_', ' ')} {row[f'validation_{metric}']:.4f} (groups), accuracy "
             f"{row['validation_example_accuracy']:.4f} (examples), "
             f"{row['images_per_second']:.0f} images/s, {share:.0%} of the time waiting for input"
         )
-        # The first epoch has the start of everything in it.
-        hint = advice(share, recipe.input) if row["epoch"] > 1 and not hinted else None
+        # The first round has the start of everything in it.
+        late = started and not hinted
+        started = True
+        hint = advice(share, recipe.input) if late else None
         if hint is not None:
             terminal.warn(hint)
             hinted = True
@@ -113,7 +115,7 @@ def _train(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> Ru
                 resume=resume,
                 overwrite=overwrite,
                 progress=progress,
-                on_epoch=on_epoch,
+                on_round=on_round,
                 command=shlex.join(["deadlib-train", *sys.argv[1:]]),
             )
     except StoppedError as stop:
@@ -121,15 +123,22 @@ def _train(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> Ru
         raise click.exceptions.Exit(stop.exit_code) from None
 
 
+def _place(row: Mapping[Any, Any], recipe: Recipe) -> str:
+    if recipe.training.steps is not None:
+        return f"step {row['steps']:.0f} of {recipe.training.steps}"
+    return f"epoch {round(row['epoch'], 2):g} of {recipe.training.epochs}"
+
+
 def _show_result(run: Run) -> None:
     from rich.table import Table
 
     metric = run.recipe.validation.metric
-    history = run.history
-    table = Table(title=f"kept: epoch {run.kept_epoch} of {len(history)}", title_justify="left")
+    kept = run.history.iloc[run.kept_round - 1].to_dict()
+    title = f"kept: {_place(kept, run.recipe)}"
+    table = Table(title=title, title_justify="left")
     table.add_column("validation, over groups")
     table.add_column("value", justify="right")
-    for name, value in history.iloc[run.kept_epoch - 1].items():
+    for name, value in kept.items():
         words = str(name).removeprefix("validation_")
         if words != name and not words.startswith("example_"):
             style = "bold" if words == metric else ""

@@ -20,7 +20,7 @@ from deadlib.data.equalise import equalise
 from deadlib.data.plates import PLATE
 from deadlib.data.unit import unit_range
 from deadlib.errors import InputError, RecipeError
-from deadlib.recipe import InputSection
+from deadlib.recipe import WHOLE, InputSection
 
 SMALLEST_DEVIATION = 1e-6
 """Below the step of a 16-bit camera (1.5e-5): an image with no contrast becomes zeros, no other."""
@@ -30,6 +30,11 @@ USUAL_CONTRAST = 0.2
 
 FITTED = ("dataset", *PLATE)
 """The ways of input.normalise that need statistics fitted on the training split."""
+
+STORED_PER_DEVIATION = 4000
+STORED_ZERO, STORED_LARGEST = 32767, 65535
+"""Of per_image_16bit: what a stored integer is, 32767 + 4000 deviations. DeadNet's network takes
+(integer - 32767) x 0.00025."""
 
 LARGEST_DEVIATION = 3.0
 """What half_contrast leaves at most, so that a background near or below zero does no harm."""
@@ -108,6 +113,8 @@ def centre_crop(images: Any, size_px: Sequence[int]) -> Any:
 class Preprocess(keras.layers.Layer):
     """Central crop (fit=crop) and normalisation: (B, H, W, C) → float32.
 
+    The crop comes first, but with `per_image_16bit` last: that normalises whole images.
+
     Images are float32 in unit range, or integers, which are brought to it. With `plate` and
     `plate_robust` they come moved to the scale of the training plates, whose mean and deviation
     these are (`plates.Correction`).
@@ -133,12 +140,20 @@ class Preprocess(keras.layers.Layer):
             raise ValueError(f"normalise: {normalisation} needs statistics of the training split")
 
     def call(self, images: Any) -> Any:
+        if self.crops_last:
+            return centre_crop(self.normalise(unit_range(images)), self.size_px)
         if self.fit == "crop":
             images = centre_crop(images, self.size_px)
         return self.normalise(unit_range(images))
 
+    @property
+    def crops_last(self) -> bool:
+        """Whether the window is cut from the normalised image, and not normalised itself."""
+        return self.fit == "crop" and self.normalisation == WHOLE
+
     def normalise(self, images: Any) -> Any:
-        """Normalise (B, H, W, C) images of any size; training calls it after its own crop."""
+        """Normalise (B, H, W, C) images of any size; training calls it before or after its own
+        crop, as `crops_last` says."""
         images = ops.cast(images, "float32")
         if self.normalisation == "none":
             return images
@@ -146,12 +161,20 @@ class Preprocess(keras.layers.Layer):
             deviation = np.maximum(np.asarray(self.deviation, np.float32), SMALLEST_DEVIATION)
             return (images - np.asarray(self.mean, np.float32)) / deviation
         mean = ops.mean(images, axis=(1, 2), keepdims=True)
+        deviation = ops.sqrt(ops.mean(ops.square(images - mean), axis=(1, 2), keepdims=True))
+        return self.relative(images, mean, deviation)
+
+    def relative(self, images: Any, mean: Any, deviation: Any) -> Any:
+        """per_image and half_contrast by a given mean and deviation, of shapes that broadcast."""
         centred = images - mean
-        deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(1, 2), keepdims=True))
         scale = ops.maximum(deviation, SMALLEST_DEVIATION)
         if self.normalisation == "half_contrast":
             usual = ops.maximum(USUAL_CONTRAST * mean, scale / LARGEST_DEVIATION**2)
             scale = ops.sqrt(scale * usual)
+        if self.normalisation == WHOLE:
+            stored = ops.round(STORED_ZERO + STORED_PER_DEVIATION * (centred / scale))
+            stored = ops.clip(stored, 0, STORED_LARGEST)
+            return (stored - STORED_ZERO) / STORED_PER_DEVIATION
         return centred / scale
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

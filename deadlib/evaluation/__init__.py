@@ -1,7 +1,7 @@
 """Predictions turned into an honest report. Reads only the prediction table."""
 
+from deadlib.bootstrap import Estimate
 from deadlib.evaluation.assess import Evaluation, assess
-from deadlib.evaluation.bootstrap import Estimate
 from deadlib.evaluation.report import evaluate, write_report
 
 __all__ = ["Estimate", "Evaluation", "assess", "evaluate", "write_report"]

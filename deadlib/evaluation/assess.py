@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from deadlib._version import __version__
+from deadlib.annotation import Concordance, concordance_of
+from deadlib.bootstrap import Resampling
 from deadlib.errors import PredictionError
-from deadlib.evaluation.bootstrap import Resampling
 from deadlib.evaluation.measure import Level, measure
 from deadlib.evaluation.parts import Part, measure_parts, sample_columns
 from deadlib.evaluation.table import Predictions, read_predictions
 from deadlib.evaluation.units import Units
+from deadlib.evaluation.virtual import PER_CLASS, VirtualBatches, measure_virtual_batches
+from tfrecords_tools.annotations import read_annotations
 from tfrecords_tools.audit import Confounding, confounding
 
 SCHEMA_VERSION = 1
@@ -29,13 +32,17 @@ Progress = Callable[[str, int, int], None]
 class Evaluation:
     """Everything that a report says, in numbers.
 
-    by_group is None where no group has several examples of one class; by_column: column -> values.
+    by_group is None where no group has several examples of one class; virtual is None where it was
+    not asked for, annotations and annotators where no log is given; by_column: column -> values.
     """
 
     predictions: Predictions
     resampling: Resampling
     by_example: Level
     by_group: Level | None
+    virtual: VirtualBatches | None
+    annotations: Path | None
+    annotators: Concordance | None
     by_column: dict[str, list[Part]]
     confounding: list[Confounding]
 
@@ -69,6 +76,7 @@ class Evaluation:
             "n": self.by_example.units,
             "groups": self.by_example.groups,
             "group_column": table.group_column,
+            "bn_at_test": table.bn_at_test,
             "left_out": {"unlabelled": table.unlabelled, "other_splits": table.other_splits},
             "interval": {
                 "level": self.resampling.level,
@@ -81,11 +89,22 @@ class Evaluation:
             "confounding": [found.to_json() for found in self.confounding],
             "by_example": self.by_example.to_json(),
             "by_group": self.by_group.to_json() if self.by_group else None,
+            "virtual_batches": self._virtual_to_json(),
+            "annotators": self.annotators.to_json() if self.annotators else None,
             "by_column": {
                 name: [part.to_json() for part in parts] for name, parts in self.by_column.items()
             },
             "versions": versions(),
         }
+
+    def _virtual_to_json(self) -> dict[str, Any] | None:
+        if self.virtual is None:
+            return None
+        return self.virtual.to_json(
+            self.by_example.metrics["balanced_accuracy"],
+            self.by_example.groups,
+            self.predictions.group_column or "row",
+        )
 
 
 def assess(
@@ -95,6 +114,9 @@ def assess(
     split: str | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
+    virtual_batches: int | None = None,
+    per_class: int = PER_CLASS,
+    annotations: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """The numbers of `evaluate`, without writing anything; the same arguments and errors."""
@@ -106,6 +128,15 @@ def assess(
     table = read_predictions(Path(predictions), group_by=group_by, split=split)
     resampling = Resampling(bootstrap, seed)
     units = Units(table.class_index, table.probabilities, table.group_index)
+    # before the bootstrap, which takes its time: this may refuse
+    virtual = (
+        measure_virtual_batches(
+            units, table.classes, resampling, batches=virtual_batches, per_class=per_class
+        )
+        if virtual_batches is not None
+        else None
+    )
+    annotators = None if annotations is None else _annotators(annotations, table, resampling)
     averaged = units.by_group()
     columns = sample_columns(table.frame)
     levels = [units, averaged] if len(averaged) < len(units) else [units]
@@ -120,6 +151,9 @@ def assess(
         resampling=resampling,
         by_example=measured[0],
         by_group=measured[1] if len(measured) > 1 else None,
+        virtual=virtual,
+        annotations=None if annotations is None else Path(annotations),
+        annotators=annotators,
         by_column=by_column,
         confounding=_confounding(table, columns),
     )
@@ -142,6 +176,16 @@ def versions() -> dict[str, str]:
     """What the figures were made with."""
     found = {"deadlib": __version__, "python": platform.python_version()}
     return found | {name: version(name) for name in LIBRARIES}
+
+
+def _annotators(log: str | Path, table: Predictions, resampling: Resampling) -> Concordance:
+    found = concordance_of(read_annotations(log), resampling=resampling)
+    if not set(found.classes) <= set(table.classes):
+        raise PredictionError(
+            f"{log}: annotators answered {', '.join(found.classes)}, expected the classes of "
+            f"{table.path}, {', '.join(table.classes)}: give the log that its labels were made from"
+        )
+    return found
 
 
 def _confounding(table: Predictions, columns: Iterable[str]) -> list[Confounding]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deadlib.evaluation.bootstrap import Resampling, draw_groups
+from deadlib.bootstrap import Resampling, draw_groups
 
 Floats = NDArray[np.float64]
 

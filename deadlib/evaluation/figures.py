@@ -1,75 +1,31 @@
-"""Every figure of the report, as PNG for slides and SVG for print. Colours are Okabe & Ito's."""
+"""Every figure of the report."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from deadlib.evaluation.curves import GRID, Band
 from deadlib.evaluation.measure import Level
 from deadlib.evaluation.parts import Part
 from deadlib.metrics import CALIBRATION_BINS, METRICS
+from deadlib.pages.drawing import COLOURS, GREY, INK, Drawing, colours, figure_of
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-GREY = "#8a8a8a"
-INK = "#222222"
 SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#cfe3f1", "#5ba3d0", "#0b4f86"])
-PNG_DPI = 200
 MOST_PARTS_DRAWN = 40
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "figure.facecolor": "white",
-    "svg.fonttype": "path",
-    # the same table gives the same file
-    "svg.hashsalt": "deadlib",
-}
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A finished figure. name: its file without suffix; alt: what it shows, in words."""
-
-    name: str
-    alt: str
-    png: bytes
-    svg: bytes
 
 
 def confusion_matrix(name: str, level: Level, classes: Sequence[str], noun: str) -> Drawing:
     """Row shares with interval and count in every cell."""
     size = len(classes)
     side = max(3.2, 1.05 * size + 1.4)
-    with _figure((side + 0.7, side)) as (figure, draw):
+    with figure_of((side + 0.7, side)) as (figure, draw):
         axes = figure.subplots()
         shares = np.array([[share.value or 0.0 for share in row] for row in level.shares])
         axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
@@ -92,10 +48,10 @@ def confusion_matrix(name: str, level: Level, classes: Sequence[str], noun: str)
 
 
 def roc(level: Level) -> Drawing:
-    with _figure((4.2, 4.0)) as (figure, draw):
+    with figure_of((4.2, 4.0)) as (figure, draw):
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="guessing")
-        for colour, (label, curves) in zip(_colours(), level.curves.items(), strict=False):
+        for colour, (label, curves) in zip(colours(), level.curves.items(), strict=False):
             _band(axes, curves.true_positive_rate, colour, label)
             # the curve begins at (0, 0): up to here without any false positive
             axes.plot([0, 0], [0, curves.true_positive_rate.value[0]], color=colour)
@@ -107,9 +63,9 @@ def roc(level: Level) -> Drawing:
 
 
 def precision_recall(level: Level) -> Drawing:
-    with _figure((4.2, 4.0)) as (figure, draw):
+    with figure_of((4.2, 4.0)) as (figure, draw):
         axes = figure.subplots()
-        for colour, (label, curves) in zip(_colours(), level.curves.items(), strict=False):
+        for colour, (label, curves) in zip(colours(), level.curves.items(), strict=False):
             axes.axhline(curves.share, color=colour, linewidth=1, linestyle=":")
             _band(axes, curves.precision, colour, label)
         axes.plot([], [], color=GREY, linewidth=1, linestyle=":", label="guessing")
@@ -124,7 +80,7 @@ def precision_recall(level: Level) -> Drawing:
 
 def reliability(level: Level, classes: int) -> Drawing:
     """Accuracy over confidence with intervals, and how often each confidence occurs."""
-    with _figure((4.2, 4.3)) as (figure, draw):
+    with figure_of((4.2, 4.3)) as (figure, draw):
         axes, below = figure.subplots(2, sharex=True, height_ratios=(4, 1))
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="as sure as right")
         for found in level.bins:
@@ -156,7 +112,7 @@ def probabilities(
         if binary
         else [("called right", right, COLOURS[0]), ("called wrong", ~right, COLOURS[1])]
     )
-    with _figure((4.2, 4.0)) as (figure, draw):
+    with figure_of((4.2, 4.0)) as (figure, draw):
         axes = figure.subplots()
         edges = np.linspace(0 if binary else 1 / len(classes), 1, 31).tolist()
         for label, member, colour in parts:
@@ -174,7 +130,7 @@ def probabilities(
 def by_column(name: str, column: str, parts: Sequence[Part], metric: str) -> Drawing:
     """One metric with interval for each value of a column."""
     shown = list(parts[:MOST_PARTS_DRAWN])
-    with _figure((5.2, 0.9 + 0.24 * len(shown))) as (figure, draw):
+    with figure_of((5.2, 0.9 + 0.24 * len(shown))) as (figure, draw):
         axes = figure.subplots()
         for place, part in enumerate(shown):
             found = part.metrics[metric]
@@ -192,14 +148,14 @@ def by_column(name: str, column: str, parts: Sequence[Part], metric: str) -> Dra
         return draw(name, f"{title} of each {column}, with intervals.")
 
 
-def learning_curves(history: Sequence[dict[str, Any]], kept_epoch: int | None) -> Drawing:
+def learning_curves(history: Sequence[dict[str, Any]], kept_epoch: float | None) -> Drawing:
     """Loss, accuracy and the validation metrics over epochs, as far as the history has them."""
     panels = _panels(history)
-    with _figure((3.5 * len(panels), 3.1)) as (figure, draw):
+    with figure_of((3.5 * len(panels), 3.1)) as (figure, draw):
         for axes, (title, lines) in zip(
             np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
         ):
-            for colour, (label, values) in zip(_colours(), lines.items(), strict=False):
+            for colour, (label, values) in zip(colours(), lines.items(), strict=False):
                 epochs = [row.get("epoch", place + 1) for place, row in enumerate(history)]
                 marker = "o" if len(history) < 3 else ""
                 axes.plot(epochs, values, color=colour, label=label, marker=marker)
@@ -208,8 +164,9 @@ def learning_curves(history: Sequence[dict[str, Any]], kept_epoch: int | None) -
             axes.set(xlabel="epoch", title=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend()
-        kept = f" Epoch {kept_epoch} was kept." if kept_epoch is not None else ""
-        return draw("learning_curves", f"{', '.join(panels)} over {len(history)} epochs.{kept}")
+        length = history[-1].get("epoch", len(history))
+        kept = f" Epoch {kept_epoch:.6g} was kept." if kept_epoch is not None else ""
+        return draw("learning_curves", f"{', '.join(panels)} over {length:.6g} epochs.{kept}")
 
 
 def _panels(history: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
@@ -290,29 +247,3 @@ def _floor(parts: Sequence[Part], metric: str) -> float:
     found = [part.metrics[metric] for part in parts]
     seen = [v for estimate in found for v in (estimate.low, estimate.value) if v is not None]
     return 0.49 if min(seen, default=1.0) >= 0.5 else -0.01
-
-
-def _colours() -> Iterator[str]:
-    while True:
-        yield from COLOURS
-
-
-Finish = Callable[[str, str], Drawing]
-
-
-@contextmanager
-def _figure(size_inches: tuple[float, float]) -> Iterator[tuple[Figure, Finish]]:
-    """A figure, and what turns it into a Drawing; style stays inside."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size_inches, dpi=PNG_DPI, layout="constrained")
-
-        def finish(name: str, alt: str) -> Drawing:
-            png, svg = io.BytesIO(), io.BytesIO()
-            # laid out once for both; savefig would lay out and draw four times
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-            FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
-            FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
-            return Drawing(name, alt, png.getvalue(), svg.getvalue())
-
-        yield figure, finish

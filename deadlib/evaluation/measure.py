@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deadlib.evaluation.bootstrap import Estimate, Resampling, estimates
+from deadlib.bootstrap import Estimate, Resampling, estimates
 from deadlib.evaluation.curves import Curves, class_curves
 from deadlib.evaluation.units import Floats, Units
 from deadlib.metrics import (

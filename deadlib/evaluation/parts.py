@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deadlib.evaluation.bootstrap import Estimate, Resampling, estimates
+from deadlib.bootstrap import Estimate, Resampling, estimates
 from deadlib.evaluation.measure import class_counts, explained, groups_behind_metrics
 from deadlib.evaluation.table import names_of_groups
 from deadlib.evaluation.units import Floats, Units

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shlex
@@ -10,15 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import yaml
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from deadlib.evaluation import figures
 from deadlib.evaluation.assess import Evaluation, Progress, assess, ticker, versions
-from deadlib.evaluation.figures import Drawing
 from deadlib.evaluation.gallery import (
     Answer,
     Pictures,
@@ -30,13 +26,14 @@ from deadlib.evaluation.gallery import (
 from deadlib.evaluation.measure import CLASS_SCORES
 from deadlib.evaluation.parts import PART_METRICS
 from deadlib.evaluation.table import FEWEST_GROUPS
-from deadlib.evaluation.words import limits, number, summary
+from deadlib.evaluation.virtual import PER_CLASS, RESAMPLES
+from deadlib.evaluation.words import on_ceiling, on_virtual_batches, summary
 from deadlib.metrics import METRICS
-from deadlib.outputs import written_whole
+from deadlib.pages import FIGURES, render, write, write_figures
+from deadlib.pages.drawing import Drawing
 
 REPORT = "report.html"
 METRICS_FILE = "metrics.json"
-FIGURES = "figures"
 
 
 def evaluate(
@@ -47,6 +44,9 @@ def evaluate(
     split: str | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
+    virtual_batches: int | None = None,
+    per_class: int = PER_CLASS,
+    annotations: str | Path | None = None,
     dataset: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -56,7 +56,10 @@ def evaluate(
     deadlib-predict adds is used, and its absence is said. group_by: the column whose values are
     independent of each other, by default `group`, else `source_id`, else every row alone. split:
     by default `test` where the table holds several. bootstrap: resamples for each interval.
-    dataset: where pictures come from, by default the dataset that the table names.
+    virtual_batches: how many, of `per_class` images of each class, the accuracy is also measured
+    over; None for none. annotations: the log of responses that the labels were made from, whose
+    disagreement tells how good a model can be. dataset: where pictures come from, by default the
+    dataset that the table names.
 
     Returns the path of report.html. Raises PredictionError where the table cannot be evaluated,
     WriteError where the disk refuses.
@@ -67,6 +70,9 @@ def evaluate(
         split=split,
         bootstrap=bootstrap,
         seed=seed,
+        virtual_batches=virtual_batches,
+        per_class=per_class,
+        annotations=annotations,
         progress=progress,
     )
     return write_report(found, out, dataset=dataset, progress=progress)
@@ -99,11 +105,9 @@ def write_report(
     numbers["figures"] = list(drawings)
     page = _page(evaluation, drawings, galleries, pictures, _command(evaluation, out))
     _remove_earlier_figures(out)
-    for name, drawing in drawings.items():
-        _write(out / FIGURES / f"{name}.png", drawing.png)
-        _write(out / FIGURES / f"{name}.svg", drawing.svg)
-    _write(out / METRICS_FILE, json.dumps(numbers, indent=1, allow_nan=False).encode())
-    _write(out / REPORT, page.encode())
+    write_figures(out, drawings.values())
+    write(out / METRICS_FILE, json.dumps(numbers, indent=1, allow_nan=False).encode())
+    write(out / REPORT, page.encode())
     return out / REPORT
 
 
@@ -150,23 +154,22 @@ def _page(
     command: str,
 ) -> str:
     table, metadata = evaluation.predictions, evaluation.predictions.metadata
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("deadlib.evaluation", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(number=number, limits=limits)
-    return environment.get_template(REPORT).render(
+    return render(
+        "deadlib.evaluation",
+        REPORT,
+        drawings.values(),
         evaluation=evaluation,
         table=table,
         metadata=metadata,
         words=summary(table, evaluation.by_example, evaluation.by_group, evaluation.resampling),
+        virtual_words=on_virtual_batches(
+            table, evaluation.by_example, evaluation.virtual, evaluation.resampling
+        ),
+        virtual_resamples=RESAMPLES,
+        ceiling_words=on_ceiling(evaluation.by_example, evaluation.annotators),
         metrics=METRICS,
         part_metrics=PART_METRICS,
         class_scores=CLASS_SCORES,
-        figures={name: _inline(drawing) for name, drawing in drawings.items()},
         figure_names=figure_names(evaluation.by_column),
         fewest_groups=FEWEST_GROUPS,
         galleries=galleries,
@@ -176,12 +179,6 @@ def _page(
         same_dataset=metadata.get("fingerprint") == metadata.get("trained_on_fingerprint"),
         versions=versions(),
     )
-
-
-def _inline(drawing: Drawing) -> Markup:
-    """A figure inside the page, as vectors."""
-    data = base64.b64encode(drawing.svg).decode("ascii")
-    return Markup('<img src="data:image/svg+xml;base64,{}" alt="{}">').format(data, drawing.alt)
 
 
 def _commands(metadata: Mapping[str, Any], command: str) -> list[str]:
@@ -196,6 +193,10 @@ def _command(evaluation: Evaluation, out: Path) -> str:
     parts += ["--group-by", table.group_column] if table.group_column else []
     parts += ["--split", table.split] if table.split else []
     parts += ["--bootstrap", str(resampling.resamples), "--seed", str(resampling.seed)]
+    if virtual := evaluation.virtual:
+        parts += ["--virtual-batches", str(virtual.batches), "--per-class", str(virtual.per_class)]
+    if evaluation.annotations is not None:
+        parts += ["--annotations", str(evaluation.annotations)]
     return shlex.join(parts)
 
 
@@ -213,8 +214,3 @@ def _remove_earlier_figures(out: Path) -> None:
     for name in earlier:
         for suffix in ("png", "svg"):
             (out / FIGURES / f"{Path(name).name}.{suffix}").unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with written_whole(path) as partial:
-        partial.write_bytes(content)

@@ -54,6 +54,11 @@ class Predictions:
     def groups(self) -> int:
         return int(self.group_index.max()) + 1
 
+    @property
+    def bn_at_test(self) -> str | None:
+        """Whose statistics batch normalisation took: moving or batch; None where nothing tells."""
+        return self.metadata.get("bn_at_test", "moving") if self.metadata else None
+
     @cached_property
     def predicted_index(self) -> NDArray[np.intp]:
         return self.probabilities.argmax(axis=1)
@@ -88,8 +93,14 @@ def read_predictions(
     _warn_about(frame, split, column, group_index, warnings)
     if metadata.get("seen_in_training", 0) is None:
         warnings.append(
-            "The dataset that the model was trained on is gone, so nothing shows whether it was "
+            "A dataset that the model was trained on is gone, so nothing shows whether it was "
             "trained on these very images."
+        )
+    if metadata.get("bn_at_test") == "batch":
+        warnings.append(
+            "Batch normalisation took its statistics from each batch of predicted images "
+            "(bn_at_test: batch), as DeadNet's test did, and not from training: the answer for an "
+            "image depends on the images that were predicted with it."
         )
     return Predictions(
         path=path,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deadlib.evaluation.bootstrap import Estimate, Resampling
+from deadlib.annotation import Concordance
+from deadlib.annotation import words as annotation
+from deadlib.bootstrap import Estimate, Resampling
 from deadlib.evaluation.measure import Level
 from deadlib.evaluation.table import Predictions
+from deadlib.evaluation.virtual import VirtualBatches
+from tfrecords_tools.split import LEVELS
 
 MOST_CLASSES = 6
 NOTICEABLE_GAP = 0.02
@@ -40,16 +44,88 @@ def summary(
     return sentences
 
 
-def number(estimate: Estimate) -> str:
-    """0.882, or a dash."""
-    return "–" if estimate.value is None else f"{estimate.value:.3f}"
+def on_virtual_batches(
+    predictions: Predictions,
+    examples: Level,
+    virtual: VirtualBatches | None,
+    resampling: Resampling,
+) -> list[str]:
+    """Why the two intervals of a balanced accuracy differ, and which one to quote."""
+    if virtual is None:
+        return []
+    drawn, images, unit = virtual.classifications, virtual.images, _sample(predictions)
+    often = (
+        f"The {drawn:,} classifications come from {images:,} different images, each drawn "
+        f"{drawn / images:.1f} times on average"
+    )
+    honest = examples.metrics["balanced_accuracy"]
+    if predictions.group_column is None:
+        return [
+            f"{often}. The first interval counts every draw as new evidence, so it is too narrow. "
+            "The second takes every image once, but the table does not say which images come from "
+            "one position, so it takes each as independent and may be too narrow as well: name "
+            "the column that tells positions apart with --group-by.",
+        ]
+    sentences = [
+        f"{often}, and the images of one {unit} are alike (the same cells, the same light): "
+        "if one is called right, its neighbours likely are too. The first interval knows nothing "
+        f"of that and counts {drawn:,} independent answers. More batches make it as narrow as one "
+        "likes, without a single new image.",
+    ]
+    if honest.low is None:
+        return [*sentences, f"There is no interval over groups ({honest.reason}): quote neither."]
+    ratio = _width(honest) / _width(virtual.accuracy)
+    width = f"; it is {ratio:.1f} times as wide" if ratio > 1 else ""
+    sentences.append(
+        f"The second draws whole groups ({examples.groups}, by {unit}) and says how much the "
+        f"accuracy would change with others{width}. Quote the second. The first is for comparison "
+        "with figures that were made the same way, such as those of the DeadNet paper."
+    )
+    return sentences
 
 
-def limits(estimate: Estimate) -> str:
-    """0.873 – 0.890, or nothing."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    return f"{estimate.low:.3f} – {estimate.high:.3f}"
+def on_ceiling(examples: Level, annotators: Concordance | None) -> list[str]:
+    """How the accuracy compares with what the annotators' disagreement allows."""
+    if annotators is None:
+        return []
+    accuracy = examples.metrics["accuracy"]
+    ceiling, expected = annotators.implied["ceiling"], annotators.implied["expected_ceiling"]
+    if accuracy.value is None or ceiling.value is None or expected.value is None:
+        return annotation.summary(annotators)
+    if _lowest(accuracy) > _highest(expected):
+        verdict = (
+            "That is more than such labels should allow, so they are better than the assumptions "
+            "below say, or were made otherwise."
+        )
+    elif _highest(accuracy) >= _lowest(expected):
+        verdict = (
+            "The intervals of the model and of the expected ceiling overlap: on these labels it "
+            "cannot be told from a perfect one."
+        )
+    elif _highest(accuracy) >= _lowest(ceiling):
+        verdict = (
+            "The intervals of the model and of the ceiling overlap, but a perfect model is "
+            "expected to do better: there is room left."
+        )
+    else:
+        verdict = "The labels allow more than the model reaches."
+    return [
+        f"The model is right on {annotation.percent(accuracy)}; the ceiling, computed as "
+        f"published, is {annotation.percent(ceiling)}, the expected one "
+        f"{annotation.percent(expected)}. {verdict}",
+        *annotation.summary(annotators),
+        "All this holds if the labels here were made from these responses, without the items that "
+        "were Unsure or answered differently.",
+        *annotation.assumptions(annotators),
+    ]
+
+
+def _lowest(estimate: Estimate) -> float:
+    return (estimate.value if estimate.low is None else estimate.low) or 0.0
+
+
+def _highest(estimate: Estimate) -> float:
+    return (estimate.value if estimate.high is None else estimate.high) or 0.0
 
 
 def _images(predictions: Predictions) -> str:
@@ -60,6 +136,15 @@ def _images(predictions: Predictions) -> str:
 
 def _unit(predictions: Predictions) -> str:
     return predictions.group_column or "row"
+
+
+def _sample(predictions: Predictions) -> str:
+    """What a group is, as far as the table tells: position, well, or the name of its column."""
+    by = (predictions.metadata.get("split") or {}).get("by")
+    if not by or predictions.group_column != "group":
+        return _unit(predictions)
+    nested = set(by) <= set(LEVELS)
+    return max(by, key=LEVELS.index) if nested else " and ".join(by)
 
 
 def _over(predictions: Predictions, level: Level) -> str:
@@ -82,6 +167,12 @@ def _interval(estimate: Estimate, resampling: Resampling) -> str:
     narrow = estimate.high - estimate.low < 0.03
     low, high = (f"{100 * limit:.{int(narrow)}f}" for limit in (estimate.low, estimate.high))
     return f"{100 * resampling.level:g}\u00a0% interval {low}–{high}"
+
+
+def _width(estimate: Estimate) -> float:
+    if estimate.low is None or estimate.high is None:
+        return 0.0
+    return estimate.high - estimate.low
 
 
 def _guessing(level: Level, classes: Sequence[str]) -> str:

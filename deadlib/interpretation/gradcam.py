@@ -2,101 +2,75 @@
 
 Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization
 (2017), section 3: the feature maps of the last convolution, weighted by the mean gradient of the
-class's score before the softmax, summed, negative evidence cut off. Computed by tf-keras-vis.
+class's score before the softmax, summed, negative evidence cut off.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tf_keras_vis.gradcam import Gradcam
-from tf_keras_vis.utils.scores import CategoricalScore
 
 from deadlib.errors import InputError
-from deadlib.recipe import InputSection
-
-BORDER_FRACTION = 0.1
 
 
 def heat_maps(
     network: keras.Model, images: np.ndarray, class_index: Sequence[int], layer: str
 ) -> np.ndarray:
-    """Evidence for a class at each place of a layer's feature map.
+    """Evidence for a class at each place of a layer's feature map, by the image's own weights.
 
     images: (B, H, W, C) float32, preprocessed; class_index: (B,), the class asked about.
     Returns (B, h, w) float32 >= 0 in units of the score; all 0 where nothing speaks for the class.
     Raises InputError where the layer does not exist or gives no feature map.
     """
-    _check_layer(network, layer)
-    with warnings.catch_warnings():
-        # tf-keras-vis hands a tensor where Keras 3 keeps a list of one: the same input.
-        warnings.filterwarnings("ignore", message="The structure of `inputs`")
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        heat = Gradcam(network, clone=False)(
-            CategoricalScore([int(index) for index in class_index]),
-            images,
-            penultimate_layer=layer,
-            seek_penultimate_conv_layer=False,
-            expand_cam=False,
-            normalize_cam=False,
-        )
-    return np.asarray(heat, np.float32)
+    maps, weights = maps_and_weights(network, images, class_index, layer)
+    return evidence(maps, weights[:, None])[..., 0]
 
 
-def place(heat: np.ndarray, shape: tuple[int, int], section: InputSection) -> np.ndarray:
-    """Lay a heat map (h, w) over an image of `shape` (H, W): bilinear, (H, W) float32.
+def maps_and_weights(
+    network: keras.Model, images: np.ndarray, class_index: Sequence[int], layer: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The feature maps of a layer, and how much the class's score rises with each of them.
 
-    With fit=crop the network saw the central window alone, and the rest of the image gets 0.
+    images: (B, H, W, C) float32, preprocessed; class_index: (B,), the class asked about.
+    Returns (B, h, w, K) float32 and, as (B, K) float32, the weights alpha of DeadNet's equation 1:
+    the mean over a map's places of the gradient of the score before the softmax.
+    Raises InputError where the layer does not exist or gives no feature map.
     """
-    if section.fit == "resize":
-        return enlarge(heat, shape)
-    top, left, rows, columns = seen_window(shape, section)
-    placed = np.zeros(shape, np.float32)
-    placed[top : top + rows, left : left + columns] = enlarge(heat, (rows, columns))
-    return placed
+    model = _with_maps(network, layer)
+    inputs = tf.convert_to_tensor(images, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        maps, logits = model(inputs, training=False)
+        score = tf.gather(logits, np.asarray(class_index, np.int32), batch_dims=1)
+    gradient = tape.gradient(score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    weights = tf.reduce_mean(tf.cast(gradient, tf.float32), axis=(1, 2))
+    return np.asarray(tf.cast(maps, tf.float32)), np.asarray(weights)
 
 
-def seen_window(shape: tuple[int, int], section: InputSection) -> tuple[int, int, int, int]:
-    """Top, left, rows and columns, in pixels, of what the network sees of an image (H, W)."""
-    if section.fit == "resize":
-        return (0, 0, *shape)
-    rows, columns = section.size_px
-    return ((shape[0] - rows) // 2, (shape[1] - columns) // 2, rows, columns)
+def feature_maps(network: keras.Model, images: np.ndarray, layer: str) -> np.ndarray:
+    """The feature maps (B, h, w, K) float32 of a layer. Raises as `maps_and_weights`."""
+    maps, _ = _with_maps(network, layer)(tf.convert_to_tensor(images, tf.float32), training=False)
+    return np.asarray(tf.cast(maps, tf.float32))
 
 
-def border_share(heat: np.ndarray) -> float:
-    """Share of the heat (H, W) in the outer tenth of each side; 0.36 for even heat, NaN for none.
+def evidence(maps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Equation 2 for several classes at once: weighted feature maps, summed, cut off below 0.
 
-    A network that reads cells should stay near or below that: a scale bar, a well's rim or a
-    vignette lies further out.
+    maps: (B, h, w, K); weights: (B, classes, K), or (1, classes, K) for the same in all images.
+    Returns (B, h, w, classes) float32 in units of the score.
     """
-    rows, columns = (max(1, round(side * BORDER_FRACTION)) for side in heat.shape)
-    total = float(heat.sum())
-    if total == 0:
-        return float("nan")
-    return 1 - float(heat[rows:-rows, columns:-columns].sum()) / total
+    return np.maximum(maps @ np.swapaxes(weights, 1, 2)[:, None], 0, dtype=np.float32)
 
 
-def half_heat_area(heat: np.ndarray) -> float:
-    """Smallest share of the area that holds half of the heat (H, W); 0.5 for even heat."""
-    total = float(heat.sum(dtype=np.float64))
-    if total == 0:
-        return float("nan")
-    cumulated = np.cumsum(np.sort(heat, axis=None)[::-1], dtype=np.float64)
-    return float(np.searchsorted(cumulated, total / 2) + 1) / heat.size
+def _with_maps(network: keras.Model, layer: str) -> keras.Model:
+    check_layer(network, layer)
+    return keras.Model(network.input, [network.get_layer(layer).output, network.output])
 
 
-def enlarge(heat: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map (h, w) at another size (H, W), bilinear."""
-    enlarged = tf.image.resize(heat[..., None], shape, antialias=True)
-    return np.asarray(enlarged[..., 0], np.float32)
-
-
-def _check_layer(network: keras.Model, layer: str) -> None:
+def check_layer(network: keras.Model, layer: str) -> None:
     maps = [each.name for each in network.layers if len(getattr(each.output, "shape", ())) == 4]
     if layer not in maps:
         raise InputError(

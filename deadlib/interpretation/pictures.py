@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 SMALLEST_SIDE_PX = 256
 LARGEST_SIDE_PX = 1024
 SHEET_SIDE_PX = 176
-PAIRS_PER_LINE = 4
+SHEET_WIDTH_PX = 1408
+OWN_SCALE = "strongest place of this image"
 MARGIN_PX = 8
 TEXT_PX = 15
 LINE_PX = 20
@@ -106,13 +107,22 @@ def captioned(picture: Picture) -> Image.Image:
     return canvas
 
 
-def sheet(pictures: Sequence[Picture], title: Sequence[str]) -> Image.Image:
-    """All pictures on one page, under their headings, small, with a scale of the heat."""
+def sheet(
+    pictures: Sequence[Picture],
+    title: Sequence[str],
+    *,
+    side_px: int = SHEET_SIDE_PX,
+    strongest: str = OWN_SCALE,
+) -> Image.Image:
+    """Thumbnails of `side_px` on one page, under their headings, with a scale of the heat;
+    `strongest` says what its bright end stands for."""
     headings = list(dict.fromkeys(picture.heading for picture in pictures))
-    groups = [[_small(each) for each in pictures if each.heading == name] for name in headings]
+    groups = [
+        [_cell(each, side_px) for each in pictures if each.heading == name] for name in headings
+    ]
     cells = [cell for group in groups for cell in group]
     cell_width, cell_height = cells[0].width, max(cell.height for cell in cells)
-    columns = min(PAIRS_PER_LINE, max(len(group) for group in groups))
+    columns = min(SHEET_WIDTH_PX // (2 * side_px), max(len(group) for group in groups))
     lines = sum(-(-len(group) // columns) for group in groups)
     longest = max(int(_font(False).getlength(line)) for line in title)
     width = max(columns * (cell_width + 2 * MARGIN_PX) - 2 * MARGIN_PX, longest) + 4 * MARGIN_PX
@@ -121,7 +131,7 @@ def sheet(pictures: Sequence[Picture], title: Sequence[str]) -> Image.Image:
     page = Image.new("RGB", (width, height), PAPER)
     for number, line in enumerate(title):
         _write(page, (2 * MARGIN_PX, MARGIN_PX + number * LINE_PX), line, INK)
-    _draw_scale(page, (2 * MARGIN_PX, MARGIN_PX + len(title) * LINE_PX))
+    _draw_scale(page, (2 * MARGIN_PX, MARGIN_PX + len(title) * LINE_PX), strongest)
     for heading, group in zip(headings, groups, strict=True):
         _write(page, (2 * MARGIN_PX, top), heading, INK, bold=True)
         top += LINE_PX + MARGIN_PX
@@ -132,26 +142,37 @@ def sheet(pictures: Sequence[Picture], title: Sequence[str]) -> Image.Image:
     return page
 
 
-def _small(picture: Picture) -> Image.Image:
-    scale = SHEET_SIDE_PX / max(picture.image.size)
-    size = [max(1, round(side * scale)) for side in picture.image.size]
-    width, height = 2 * SHEET_SIDE_PX + MARGIN_PX, size[1] + 2 * LINE_PX + MARGIN_PX
+def thumbnail(picture: Picture, side_px: int = SHEET_SIDE_PX) -> Picture:
+    """The picture as it stands on a sheet: `side_px` at its longer side."""
+    scale = side_px / max(picture.image.size)
+    size = (
+        max(1, round(picture.image.width * scale)),
+        max(1, round(picture.image.height * scale)),
+    )
+    image, overlay = (
+        half.resize(size, Image.Resampling.LANCZOS) for half in (picture.image, picture.overlay)
+    )
+    return replace(picture, image=image, overlay=overlay)
+
+
+def _cell(picture: Picture, side_px: int) -> Image.Image:
+    size = picture.image.size
+    width, height = 2 * side_px + MARGIN_PX, size[1] + 2 * LINE_PX + MARGIN_PX
     cell = Image.new("RGB", (width, height), PAPER)
     for number, half in enumerate((picture.image, picture.overlay)):
-        small = half.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-        cell.paste(small, (number * (SHEET_SIDE_PX + MARGIN_PX), 0))
+        cell.paste(half, (number * (side_px + MARGIN_PX), 0))
     _write(cell, (0, size[1] + 2), picture.name, INK)
     _write(cell, (0, size[1] + 2 + LINE_PX), picture.verdict, _ink(picture.right))
     return cell
 
 
-def _draw_scale(page: Image.Image, corner: tuple[int, int]) -> None:
+def _draw_scale(page: Image.Image, corner: tuple[int, int], strongest: str) -> None:
     left, top = corner
     steps = np.tile(np.linspace(0, 1, 160, dtype=np.float32), (LINE_PX - 8, 1))
     grey = Image.new("RGB", (160, LINE_PX - 8), (128, 128, 128))
     _write(page, (left, top), "no evidence", INK)
     page.paste(with_heat(grey, steps), (left + 95, top + 4))
-    _write(page, (left + 265, top), "strongest place of this image", INK)
+    _write(page, (left + 265, top), strongest, INK)
 
 
 def _write(

@@ -34,7 +34,7 @@ from deadlib.inputs import (
 )
 from deadlib.models import embedding_network
 from deadlib.outputs import write_errors, written_whole
-from deadlib.runs import Run
+from deadlib.runs import RECIPE, Run
 from deadlib.serving.signature import (
     ENCODED_CHANNELS,
     ENCODED_SIGNATURE,
@@ -99,6 +99,7 @@ def export(
     run = run if isinstance(run, Run) else Run.open(run)
     out = Path(out)
     _refuse_foreign(out)
+    _refuse_batch_statistics(run)
     with tf.device(CHECKED_ON):
         golden = _golden(run)
     _report(progress, 1)
@@ -115,6 +116,16 @@ def export(
         _write_extra(partial / EXTRA, run, golden, differences)
     _report(progress, 3)
     return version
+
+
+def _refuse_batch_statistics(run: Run) -> None:
+    """A server answers for single images, as this run was not validated to do."""
+    if run.recipe.model.bn_at_test == "batch":
+        raise ExportError(
+            f"{run.folder}: its answers depend on the other images of a batch (model.bn_at_test: "
+            "batch), so it cannot be served; write bn_at_test: moving into "
+            f"{run.folder / RECIPE}, predict and evaluate once more, and export if that suffices"
+        )
 
 
 @contextmanager

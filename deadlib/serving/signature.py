@@ -113,7 +113,8 @@ class ServedNetwork(tf.Module):
                     for part in (self._preprocess.mean, self._preprocess.deviation)
                 )
                 fitted = moved(fitted, centre, scale, mean, deviation)
-        logits, embedding = self._network(self._preprocess(fitted), training=False)
+        inputs = fitted if self._preprocess.crops_last else self._preprocess(fitted)
+        logits, embedding = self._network(inputs, training=False)
         names = tf.constant(self._classes)
         return {
             "class_name": tf.gather(names, tf.argmax(logits, axis=1)),
@@ -131,7 +132,8 @@ class ServedNetwork(tf.Module):
         return tf.cond(opaque, lambda: image[..., :expected], lambda: image)
 
     def _fitted(self, image: tf.Tensor) -> tf.Tensor:
-        """One image (H, W, C) in unit range at the size that the network takes."""
+        """One image (H, W, C) in unit range at the size that the network takes; normalised where
+        that is done before the window is cut."""
         expected = len(self._channels)
         found = tf.shape(image)
         right = _refuse_unless(
@@ -153,6 +155,8 @@ class ServedNetwork(tf.Module):
             found[:2],
         )
         with tf.control_dependencies([large]):
+            if self._preprocess.crops_last:
+                image = self._preprocess.normalise(image[None])[0]
             top, left = (found[0] - rows) // 2, (found[1] - columns) // 2
             return tf.image.crop_to_bounding_box(image, top, left, rows, columns)
 

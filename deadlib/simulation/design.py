@@ -27,6 +27,8 @@ class Stream(IntEnum):
     WELL = 3
     FIELD = 4
     FRAME = 5
+    LIGHT = 6
+    ANNOTATORS = 7
 
 
 def stream(seed: int, kind: Stream, *key: int) -> np.random.Generator:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from deadlib.simulation.area import is_sick, sick_area
 from deadlib.simulation.cells import Cell, look_at
 from deadlib.simulation.scene import Placed, phase_object, place
 from deadlib.simulation.shapes import Array, add_spot, textures
@@ -70,6 +71,12 @@ class Scene:
                 }
             )
         return rows
+
+    @property
+    def sick_area(self) -> float | None:
+        """The share of the image whose nearest visible cell is sick; None without a cell."""
+        sick = [item.cell.number for item in self.placed if is_sick(item.look.stress)]
+        return sick_area(self.mask, sick)
 
 
 def compose(

@@ -142,7 +142,7 @@ def render(parameters: PaintingParameters, seed: int, view: View, folder: Path) 
 
 
 def tables(
-    parameters: PaintingParameters, plan: list[View], rows: Rendered
+    parameters: PaintingParameters, seed: int, plan: list[View], rows: Rendered
 ) -> dict[str, list[dict[str, Any]]]:
     """viability.csv, one row per well."""
     wells = list({(view.well.plate, view.well.name): view.well for view in plan}.values())

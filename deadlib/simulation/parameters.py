@@ -92,9 +92,34 @@ class PhaseParameters(Parameters):
         0.001,
         10_000,
     )
+    lit_share: tuple[float, ...] = _option(
+        (1.0,),
+        "share of the field that the light falls on; two numbers: lowest and highest, drawn for "
+        "each position",
+        0,
+        1,
+    )
+    annotators: int = _option(
+        0, "simulated annotators of crops, who write annotations.csv; 0: none", 0, 100
+    )
+    responses: int = _option(
+        400, "responses of each annotator at most; fewer where items run out", 1, 1_000_000
+    )
+    crop_px: int = _option(256, "side of an annotated crop in pixels, at most the image's", 8, 4096)
+    sequence_frames: int = _option(10, "frames of an annotated crop", 1, 2000)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if len(self.lit_share) not in (1, 2):
+            raise SimulationError(
+                f"lit_share: found {len(self.lit_share)} numbers, expected one, or the lowest and "
+                "the highest"
+            )
+        if self.annotators and self.sequence_frames > self.frames:
+            raise SimulationError(
+                f"sequence_frames: found {self.sequence_frames}, a position has {self.frames} "
+                "frames; lower sequence_frames or raise frames"
+            )
         if not self.doses:
             raise SimulationError("doses: found none, expected at least one, for example 0,200")
         self._require_plates_for_shortcut("plates", self.plates)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from deadlib.simulation.annotators import annotate, items_of
 from deadlib.simulation.cells import Cell, CellLine, death_time, make_cell, scatter_cells
 from deadlib.simulation.design import (
     Conditions,
@@ -18,6 +19,7 @@ from deadlib.simulation.design import (
     stream,
 )
 from deadlib.simulation.field import Field, add_debris, compose
+from deadlib.simulation.light import drawn_share, lit
 from deadlib.simulation.optics import PhaseOptics, expose, phase_contrast
 from deadlib.simulation.parameters import PhaseParameters
 from deadlib.simulation.truth import Rendered, write_grey, write_mask
@@ -111,28 +113,35 @@ def population(parameters: PhaseParameters, position: Position, seed: int) -> li
     crowding, weakness, cycling = np.exp((0.25, 0.8, 0.6) * rng.standard_normal(3))
     centres = scatter_cells(rng, (rows_um, columns_um), parameters.density * crowding, LINE)
     horizon = parameters.start_hours + parameters.frames * parameters.interval_hours
+    light = stream(seed, Stream.LIGHT, position.number)
+    reached = lit(
+        centres,
+        corner=(Field.MARGIN_UM, Field.MARGIN_UM),
+        size=(parameters.height * parameters.pixel_um, parameters.width * parameters.pixel_um),
+        share=drawn_share(parameters.lit_share, light),
+        rng=light,
+    )
     cells = []
-    for index, centre in enumerate(centres):
+    for index, (centre, lit_up) in enumerate(zip(centres, reached, strict=True)):
         own = stream(seed, Stream.FIELD, position.number, index)
         death = death_time(
             own,
-            hazard=hazard(position.light_dose_s, parameters.effect),
+            hazard=hazard(position.light_dose_s if lit_up else 0.0, parameters.effect),
             scale_hours=SCALE_HOURS,
             shape=WEIBULL_SHAPE,
             background_per_hour=BACKGROUND_DEATHS_PER_HOUR * weakness,
             history_hours=HISTORY_HOURS,
         )
-        cells.append(
-            make_cell(
-                own,
-                index + 1,
-                (float(centre[0]), float(centre[1])),
-                LINE,
-                death_hours=death,
-                mitosis_share=min(MITOSIS_PER_HOUR * cycling * horizon, 1.0),
-                horizon_hours=horizon,
-            )
+        cell = make_cell(
+            own,
+            index + 1,
+            (float(centre[0]), float(centre[1])),
+            LINE,
+            death_hours=death,
+            mitosis_share=min(MITOSIS_PER_HOUR * cycling * horizon, 1.0),
+            horizon_hours=horizon,
         )
+        cells.append(cell if lit_up else replace(cell, sensitivity=0.0))
     return cells
 
 
@@ -168,6 +177,16 @@ def render(parameters: PhaseParameters, seed: int, position: Position, folder: P
             }
         )
         result.cells.extend(scene.truth(f"images/{name}"))
+        area = scene.sick_area
+        result.areas.append(
+            {
+                "path": f"images/{name}",
+                "position": position.name,
+                "time_index": frame,
+                "time_hours": hours,
+                "sick_area": "" if area is None else round(area, 4),
+            }
+        )
     return result
 
 
@@ -187,9 +206,31 @@ def _light(
 
 
 def tables(
-    parameters: PhaseParameters, plan: list[Position], rows: Rendered
+    parameters: PhaseParameters, seed: int, plan: list[Position], rows: Rendered
 ) -> dict[str, list[dict[str, Any]]]:
-    """positions.csv: one row per position, with the share of its cells that are dead at the end."""
+    """positions.csv, truth/area.csv and, where there are annotators, annotations.csv."""
+    found = {
+        "positions.csv": _positions(parameters, plan, rows),
+        "truth/area.csv": rows.areas,
+    }
+    if parameters.annotators:
+        items = items_of(
+            rows.images,
+            rows.cells,
+            size_px=(parameters.height, parameters.width),
+            crop_px=parameters.crop_px,
+            frames=parameters.sequence_frames,
+        )
+        found["annotations.csv"] = annotate(
+            items, parameters.annotators, parameters.responses, seed
+        )
+    return found
+
+
+def _positions(
+    parameters: PhaseParameters, plan: list[Position], rows: Rendered
+) -> list[dict[str, Any]]:
+    """One row per position, with the share of its cells that are dying or dead at the end."""
     last = {
         row["path"]: row["position"]
         for row in rows.images
@@ -214,4 +255,4 @@ def tables(
                 "dying_share": round(dead / len(seen), 4) if seen else "",
             }
         )
-    return {"positions.csv": table}
+    return table

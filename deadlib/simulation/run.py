@@ -79,7 +79,7 @@ def simulate(
     with _folder_put_in_place(out, overwrite) as folder:
         tasks = [Task(modality, chosen, seed, part, folder) for part in parts]
         rows = _draw_all(tasks, workers, progress)
-        _write_tables(folder, rows, module.tables(chosen, parts, rows))
+        _write_tables(folder, rows, module.tables(chosen, seed, parts, rows))
         from deadlib.simulation.truth import write_json
 
         record = {

@@ -177,7 +177,7 @@ def render(parameters: TransmittedParameters, seed: int, shot: Shot, folder: Pat
 
 
 def tables(
-    parameters: TransmittedParameters, plan: list[Shot], rows: Rendered
+    parameters: TransmittedParameters, seed: int, plan: list[Shot], rows: Rendered
 ) -> dict[str, list[dict[str, Any]]]:
     """No further table: images.csv says everything."""
     return {}

@@ -17,14 +17,16 @@ from PIL import Image
 
 @dataclass
 class Rendered:
-    """Rows for images.csv and truth/cells.csv that one task gave."""
+    """Rows for images.csv, truth/cells.csv and (phase) truth/area.csv that one task gave."""
 
     images: list[dict[str, Any]] = field(default_factory=list)
     cells: list[dict[str, Any]] = field(default_factory=list)
+    areas: list[dict[str, Any]] = field(default_factory=list)
 
     def extend(self, other: Rendered) -> None:
         self.images.extend(other.images)
         self.cells.extend(other.cells)
+        self.areas.extend(other.areas)
 
 
 def write_grey(path: Path, image: NDArray[np.uint16]) -> None:

@@ -23,7 +23,7 @@ METRIC_PREFIX = "validation_"
 
 
 class Board:
-    """Writes the event files of one run; steps are epochs, 1-based."""
+    """Writes the event files of one run, by training step."""
 
     def __init__(self, folder: Path) -> None:
         self._writer = tf.summary.create_file_writer(str(folder))
@@ -34,11 +34,11 @@ class Board:
         with self._writer.as_default(step=0):
             tf.summary.text("recipe", fenced)
 
-    def write_epoch(
+    def write_round(
         self, row: Mapping[str, float], confusion: np.ndarray, classes: Sequence[str]
     ) -> None:
         """The numbers of a history row, and the confusion of the validation split (K, K)."""
-        with self._writer.as_default(step=int(row["epoch"])):
+        with self._writer.as_default(step=int(row["steps"])):
             for name, value in row.items():
                 if name in TAGS:
                     tf.summary.scalar(TAGS[name], value)
@@ -48,9 +48,9 @@ class Board:
             tf.summary.image("validation confusion", confusion_image(confusion, classes)[None])
         self._writer.flush()
 
-    def write_batch(self, images: np.ndarray, epoch: int) -> None:
+    def write_batch(self, images: np.ndarray, step: int) -> None:
         """Training examples (B, H, W, C) as the network gets them, after augmentation."""
-        with self._writer.as_default(step=epoch):
+        with self._writer.as_default(step=step):
             tf.summary.image("training batch, augmented", image_grid(images)[None])
 
     def close(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,20 @@ from keras.optimizers.schedules import LearningRateSchedule
 from deadlib.augment import build_augmenter, build_mixer
 from deadlib.augment.build import is_foreign
 from deadlib.data.cache import Progress, cache_path, check_memory, hold, on_disk
-from deadlib.data.order import Order, Shuffled
+from deadlib.data.order import Chosen, Order, Shuffled, even_batch
 from deadlib.data.pipeline import Source, open_source, prepared
 from deadlib.data.plates import Correction, correction_for
 from deadlib.data.preprocess import Preprocess, preprocess_for
 from deadlib.data.shapes import split_count
 from deadlib.errors import RecipeError
 from deadlib.losses import build_loss
-from deadlib.models import build_network, load_initial_weights
+from deadlib.models import at_test, build_network, load_initial_weights
 from deadlib.recipe import InputSection, Recipe
 from deadlib.training.checks import class_counts
 from deadlib.training.devices import choose_strategy, compiles_step, precision, scales_loss
 from deadlib.training.host import augmented_on_host
-from deadlib.training.optimisers import build_optimiser
+from deadlib.training.optimisers import build_optimiser, check_multipliers
+from deadlib.training.rounds import Rounds, rounds_of
 from deadlib.training.schedules import build_schedule
 from deadlib.training.step import TOTALS, Augmenter, Batch, Parts, build_forward, build_step
 from tfrecords_tools.dataset import Dataset
@@ -43,10 +45,9 @@ class Trainer:
     parts: Parts
     train: Source
     validation: Source
-    steps: int
-    """Steps in an epoch."""
+    rounds: Rounds
     totals: tf.Variable
-    """(3,) float64, sums over the running epoch as in `step.TOTALS`."""
+    """(3,) float64, sums over the running round as in `step.TOTALS`."""
     images: Callable[[Batch], Any]
     """What the augmentation is given of a batch, (B, H, W, C) float32 in unit range."""
     step: Callable[[Batch, Any], None]
@@ -54,16 +55,31 @@ class Trainer:
     schedule: LearningRateSchedule
     host_augment: Augmenter | None
     """Where the host augments: how; None where it is part of `step`."""
+    batch: int
+    """Examples a step."""
+    validation_batch: int
+    validation_order: Order | None
+    """None: all examples as they lie in the shards."""
 
-    def epoch(self, order: Order, *, batch: int, skip: int, first_step: int) -> tf.data.Dataset:
-        """The batches for `step` of one epoch, from its step `skip` on, which is the global step
-        `first_step`."""
-        batches = self.train.batches(batch=batch, order=order, skip=skip)
+    def batches(self, step: int) -> Iterator[Batch]:
+        """What `step` takes, from the given one on, epoch after epoch, without end."""
+        first, skip = divmod(step, self.rounds.epoch)
+        for epoch in count(first):
+            yield from islice(self._epoch(epoch, skip), self.rounds.epoch - skip)
+            skip = 0
+
+    def validation_batches(self) -> tf.data.Dataset:
+        """What `forward` takes, the same in every validation."""
+        return self.validation.batches(batch=self.validation_batch, order=self.validation_order)
+
+    def _epoch(self, epoch: int, skip: int) -> tf.data.Dataset:
+        order = Shuffled(self.parts.seed, epoch)
+        batches = self.train.batches(batch=self.batch, order=order, skip=skip)
         if self.host_augment is None:
             return batches
-        seed = self.parts.seed
+        first_step = epoch * self.rounds.epoch + skip
         return augmented_on_host(
-            batches, self.images, self.host_augment, seed=seed, first_step=first_step
+            batches, self.images, self.host_augment, seed=self.parts.seed, first_step=first_step
         )
 
 
@@ -86,14 +102,13 @@ def build_trainer(
     )
     strategy = choose_strategy(recipe.training.strategy)
     preprocess = preprocess_for(recipe.input, described)
-    steps = steps_per_epoch(recipe, dataset, strategy.num_replicas_in_sync)
-    schedule = build_schedule(
-        recipe.schedule, recipe.optimiser.learning_rate, steps * recipe.training.epochs
-    )
+    rounds = rounds_of(recipe, steps_per_epoch(recipe, dataset, strategy.num_replicas_in_sync))
+    schedule = build_schedule(recipe.schedule, recipe.optimiser.learning_rate, rounds.total)
     with precision(recipe.training):
         network = _network_on(strategy, recipe, dataset)
     with strategy.scope():
         optimiser = _optimiser_for(network, recipe, schedule, strategy.num_replicas_in_sync)
+        tested = at_test(network, recipe.model)
     on_host = recipe.training.augment_on == "host"
     augment = _augmenter(recipe, preprocess)
     parts = Parts(
@@ -120,7 +135,7 @@ def build_trainer(
         parts=parts,
         train=train,
         validation=validation,
-        steps=steps,
+        rounds=rounds,
         totals=totals,
         images=partial(prepared, correct=correct),
         step=(
@@ -128,15 +143,29 @@ def build_trainer(
             if on_host
             else from_stored(build_step(parts, totals, floats, compiled=compiled))
         ),
-        forward=from_stored(build_forward(parts, floats)),
+        forward=from_stored(build_forward(parts, tested, floats)),
         schedule=schedule,
         host_augment=augment if on_host else None,
+        batch=recipe.training.batch,
+        validation_batch=_validation_batch(recipe, validation),
+        validation_order=_validation_order(recipe, validation),
     )
 
 
-def epoch_order(recipe: Recipe, epoch: int) -> Order:
-    """What an epoch visits, and in which order; the one place that chooses."""
-    return Shuffled(recipe.seed, epoch)
+def _validation_order(recipe: Recipe, source: Source) -> Order | None:
+    """The examples that validation looks at: the recipe's choice, classes mixed where one example
+    changes the answer of another."""
+    examples = recipe.validation.examples
+    if examples is None and recipe.model.bn_at_test == "moving":
+        return None
+    return Chosen(recipe.seed, source.class_index, examples or len(source.rows))
+
+
+def _validation_batch(recipe: Recipe, source: Source) -> int:
+    if recipe.model.bn_at_test == "moving":
+        return recipe.training.batch
+    looked_at = min(recipe.validation.examples or len(source.rows), len(source.rows))
+    return even_batch(looked_at, recipe.training.batch)
 
 
 def steps_per_epoch(recipe: Recipe, dataset: Dataset, replicas: int) -> int:
@@ -218,6 +247,7 @@ def _optimiser_for(
     network: keras.Model, recipe: Recipe, schedule: LearningRateSchedule, replicas: int
 ) -> keras.optimizers.Optimizer:
     section = recipe.optimiser
+    check_multipliers(section, network.trainable_variables)
     if replicas > 1:
         # Keras clips before it sums over replicas; the step does it over the sum.
         section = section.model_copy(update={"clip_norm": None})

@@ -27,7 +27,7 @@ from deadlib.runs import Run
 from deadlib.training.build import build_trainer, new_network
 from deadlib.training.checks import check_recipe, validation_groups
 from deadlib.training.devices import make_repeatable
-from deadlib.training.loop import Loop, OnEpoch, Progress
+from deadlib.training.loop import Loop, OnRound, Progress
 from tfrecords_tools import open_dataset
 from tfrecords_tools.card import data_card
 from tfrecords_tools.dataset import Dataset
@@ -43,7 +43,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
-    on_epoch: OnEpoch | None = None,
+    on_round: OnRound | None = None,
     warn: Callable[[str], None] | None = None,
     command: str | None = None,
 ) -> Run:
@@ -53,7 +53,7 @@ def train(
         run_folder: made if missing; refused where a run stands there already, unless `resume`
             (continue it; the same weights as without the interruption) or `overwrite` is given.
         progress: called as (stage, done, total).
-        on_epoch: called after each epoch with its row of history.csv.
+        on_round: called after each validation with its row of history.csv.
         warn: called with each sentence that one must know, confounded classes for example.
         command: the command line, for versions.json.
 
@@ -64,7 +64,7 @@ def train(
     runs.check_free(folder, recipe, resume=resume, overwrite=overwrite)
     dataset = open_dataset(recipe.dataset)
     check_recipe(recipe, dataset, warn or (lambda sentence: None))
-    check_steps(recipe.augment, recipe.input.size_px, example_shape(dataset, recipe.input)[:2])
+    check_steps(recipe.augment, recipe.input, example_shape(dataset, recipe.input)[:2])
     if resume and (folder / runs.MODEL).is_file():
         return Run.open(folder)
     dataset.verify_checksums(progress)
@@ -85,15 +85,14 @@ def train(
         classes=dataset.classes,
         groups=validation_groups(dataset, recipe.validation.group_by),
         trainer=trainer,
+        plain=new_network(recipe, dataset),
         progress=progress,
-        on_epoch=on_epoch,
+        on_round=on_round,
     )
     if resume:
         loop.restore()
     _run(loop, dataset)
-    network = new_network(recipe, dataset)
-    loop.load_kept(network)
-    _save_model(network, folder / runs.MODEL)
+    runs.save_network(loop.kept_network(), folder / runs.MODEL)
     return Run.open(folder)
 
 
@@ -149,6 +148,8 @@ def describe_dataset(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
         "split": dataset.info["split"],
         "card": data_card(dataset),
         "statistics": statistics,
+        "pixel_size_um": dataset.pixel_size_um,
+        "modality": dataset.modality,
         "image_shape": None if shape is None else list(shape),
     }
 
@@ -170,16 +171,3 @@ def _versions(recipe: Recipe, command: str | None) -> dict[str, Any]:
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _save_model(network: keras.Model, path: Path) -> None:
-    """Written beside under a name that Keras accepts, then renamed."""
-    beside = path.with_name(".part.keras")
-    try:
-        network.save(beside)
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror}); free the disk and use --resume"
-        ) from None

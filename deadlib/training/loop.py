@@ -1,10 +1,10 @@
-"""Epochs: steps, validation, checkpoints, history; stopped and taken up again at any step."""
+"""Rounds: steps, validation, checkpoints, history; stopped and taken up again at any step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 
 import keras
@@ -16,7 +16,7 @@ from deadlib.errors import RecipeError, RunError
 from deadlib.metrics import METRICS
 from deadlib.recipe import Recipe, recipe_text
 from deadlib.training.board import Board
-from deadlib.training.build import Trainer, epoch_order
+from deadlib.training.build import Trainer
 from deadlib.training.checkpoint import (
     assign_arrays,
     load_checkpoint,
@@ -32,7 +32,7 @@ from deadlib.training.validation import Predictions, confusion_counts, measure, 
 from deadlib.training.waiting import Clock
 
 Progress = Callable[[str, int, int], None]
-OnEpoch = Callable[[HistoryRow], None]
+OnRound = Callable[[HistoryRow], None]
 
 LATEST = "latest"
 KEPT = "kept"
@@ -53,8 +53,10 @@ class Loop:
     groups: np.ndarray
     """The group of every manifest row."""
     trainer: Trainer
+    plain: keras.Model
+    """The network as it is saved: float32, for one device."""
     progress: Progress | None = None
-    on_epoch: OnEpoch | None = None
+    on_round: OnRound | None = None
     state: State = field(default_factory=State)
 
     def restore(self) -> None:
@@ -79,90 +81,88 @@ class Loop:
         """
         board = Board(self.folder / runs.TENSORBOARD)
         board.write_recipe(recipe_text(self.recipe))
-        training, validation = self.recipe.training, self.recipe.validation
+        patience = self.recipe.validation.patience_epochs
+        batches = self.trainer.batches(self.state.step)
         try:
             with StopRequest() as stop:
-                while not self.state.is_finished(training.epochs, validation.patience_epochs):
-                    self._train(stop, board)
+                while not self.state.is_finished(self.trainer.rounds, patience):
+                    self._train(batches, stop, board)
                     predictions = self._validate(stop)
-                    self._finish_epoch(predictions, board)
+                    self._finish_round(predictions, board)
         finally:
             board.close()
 
-    def load_kept(self, network: keras.Model) -> None:
-        """Give `network` the weights of the epoch kept. Raises RunError where there is none."""
+    def kept_network(self) -> keras.Model:
+        """The network with the weights kept. Raises RunError where there are none."""
         found = load_checkpoint(self._checkpoints / KEPT)
         if found is None:
             raise RunError(f"{self._checkpoints / KEPT}: missing; start again with --overwrite")
-        assign_arrays(NETWORK, network.weights, found[0], self._checkpoints / KEPT)
+        assign_arrays(NETWORK, self.plain.weights, found[0], self._checkpoints / KEPT)
+        return self.plain
 
     @property
     def _checkpoints(self) -> Path:
         return self.folder / runs.CHECKPOINTS
 
-    def _train(self, stop: StopRequest, board: Board) -> None:
-        """The steps that the running epoch still lacks."""
-        state, trainer, steps = self.state, self.trainer, self.trainer.steps
-        every = self.recipe.training.checkpoint_every_steps
+    def _train(self, batches: Iterator[Batch], stop: StopRequest, board: Board) -> None:
+        """The steps that the running round still lacks."""
+        state, trainer, training = self.state, self.trainer, self.recipe.training
+        number = len(state.history)
+        start, end = trainer.rounds.end(number - 1), trainer.rounds.end(number)
         trainer.totals.assign(state.totals)
         clock = Clock(trainer.totals.numpy, WATCHED_EVERY if has_gpu() else 1)
-        order = epoch_order(self.recipe, state.epoch)
-        size = self.recipe.training.batch
-        batches = iter(
-            trainer.epoch(order, batch=size, skip=state.step, first_step=self._steps_done)
-        )
-        while state.step < steps:
+        while state.step < end:
             batch = clock.waiting(lambda: next(batches))
-            if state.step == 0 and _is_power_of_two(state.epoch + 1):
-                board.write_batch(self._augmented(batch), state.epoch + 1)
-            trainer.step(batch, tf.constant(self._steps_done, tf.int32))
+            if state.step == start and _is_power_of_two(number + 1):
+                board.write_batch(self._augmented(batch), state.step)
+            trainer.step(batch, tf.constant(state.step, tf.int32))
             state.step += 1
             if self.progress is not None:
-                self.progress("training", self._steps_done, steps * self.recipe.training.epochs)
+                self.progress("training", state.step, trainer.rounds.total)
+            if _is_due(state.step, training.snapshot_every_steps):
+                self._save_snapshot()
             self._obey(stop, clock)
-            if state.step % every == 0 and state.step < steps:
+            if _is_due(state.step, training.checkpoint_every_steps) and state.step < end:
                 self._add_sums(clock)
                 self._save()
         self._add_sums(clock)
 
     def _validate(self, stop: StopRequest) -> Predictions:
-        trainer = self.trainer
-        batches = trainer.validation.batches(batch=self.recipe.training.batch)
-        return predict_batches(trainer.forward, batches, lambda: self._obey(stop))
+        batches = self.trainer.validation_batches()
+        return predict_batches(self.trainer.forward, batches, lambda: self._obey(stop))
 
-    def _finish_epoch(self, predictions: Predictions, board: Board) -> None:
+    def _finish_round(self, predictions: Predictions, board: Board) -> None:
         row = self._history_row(predictions)
         state, parts = self.state, self.trainer.parts
         state.history.append(row)
-        state.epoch, state.step = state.epoch + 1, 0
         state.totals, state.seconds, state.waited_seconds = [0.0, 0.0, 0.0], 0.0, 0.0
         validation = self.recipe.validation
         metric = METRICS[validation.metric]
         value = row[f"validation_{metric.name}"]
         if validation.keep == "last" or state.is_improvement(value, metric.higher_is_better):
-            state.kept_epoch, state.kept_value = state.epoch, value
+            state.kept_step, state.kept_value = state.step, value
             arrays = variable_arrays(NETWORK, parts.network.weights)
-            save_checkpoint(self._checkpoints / KEPT, arrays, {"epoch": state.epoch, **row})
+            save_checkpoint(self._checkpoints / KEPT, arrays, row)
         self._save()
         write_history(self.folder / runs.HISTORY, state.history)
-        board.write_epoch(row, confusion_counts(predictions), self.classes)
-        if self.on_epoch is not None:
-            self.on_epoch(row)
+        board.write_round(row, confusion_counts(predictions), self.classes)
+        if self.on_round is not None:
+            self.on_round(row)
 
     def _history_row(self, predictions: Predictions) -> HistoryRow:
         state, trainer = self.state, self.trainer
         loss, right, examples = state.totals
-        epoch = state.epoch + 1
+        epoch = trainer.rounds.epochs(state.step)
         if not isfinite(loss):
             raise RecipeError(
-                f"training diverged in epoch {epoch}: the loss is {loss}; set a lower "
-                "optimiser.learning_rate or optimiser.clip_norm, and start again with --overwrite"
+                f"training diverged in epoch {ceil(epoch)}: the loss is {loss} by step "
+                f"{state.step}; set a lower optimiser.learning_rate or optimiser.clip_norm, and "
+                "start again with --overwrite"
             )
-        rate = learning_rate_at(trainer.schedule, epoch * trainer.steps - 1)
         return {
-            "epoch": epoch,
-            "steps": epoch * trainer.steps,
-            "learning_rate": rate,
+            "epoch": int(epoch) if epoch.is_integer() else epoch,
+            "steps": state.step,
+            "learning_rate": learning_rate_at(trainer.schedule, state.step - 1),
             "train_loss": loss / examples,
             "train_accuracy": right / examples,
             **measure(predictions, self.groups),
@@ -171,16 +171,12 @@ class Loop:
             "seconds": state.seconds,
         }
 
-    @property
-    def _steps_done(self) -> int:
-        return self.state.epoch * self.trainer.steps + self.state.step
-
     def _augmented(self, batch: Batch) -> np.ndarray:
         """What the network will get."""
         trainer = self.trainer
         if trainer.host_augment is None:
             batch = {**batch, "image": trainer.images(batch)}
-        return np.asarray(prepare(trainer.parts, batch, self._steps_done)[0])
+        return np.asarray(prepare(trainer.parts, batch, self.state.step)[0])
 
     def _add_sums(self, clock: Clock) -> None:
         """Bring what was summed on the device and on the clock into the state."""
@@ -197,6 +193,10 @@ class Loop:
         }
         save_checkpoint(self._checkpoints / LATEST, arrays, self.state.to_json())
 
+    def _save_snapshot(self) -> None:
+        self.plain.set_weights(self.trainer.parts.network.get_weights())
+        runs.save_network(self.plain, runs.snapshot_path(self.folder, self.state.step))
+
     def _obey(self, stop: StopRequest, clock: Clock | None = None) -> None:
         """Raise StoppedError, after a checkpoint, if a signal has come."""
         if stop.number is None:
@@ -205,10 +205,14 @@ class Loop:
             self._add_sums(clock)
         self._save()
         raise StoppedError(
-            f"stopped after step {self._steps_done}, checkpoint written; continue with\n  "
+            f"stopped after step {self.state.step}, checkpoint written; continue with\n  "
             f"deadlib-train {self.folder / runs.RECIPE} --run {self.folder} --resume",
             stop.number,
         )
+
+
+def _is_due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
 
 
 def _is_power_of_two(number: int) -> bool:

@@ -113,7 +113,7 @@ def _drawn(
         pairs = zip(found, partners, seeds, seeds + DRAWS, strict=True)
         mixed = [mix(np.stack([a, b]), targets, np.stack([c, d]))[0][0] for a, b, c, d in pairs]
         found = np.stack([np.asarray(image) for image in mixed])
-    plain = np.asarray(preprocess.normalise(middle[0][None]))
+    plain = np.asarray(preprocess(examples[0][None]))
     return np.concatenate([plain, found])
 
 

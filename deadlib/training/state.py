@@ -5,30 +5,31 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from deadlib.errors import RunError
 from deadlib.runs import write_text
+from deadlib.training.rounds import Rounds
 
 HistoryRow = dict[str, float]
 
 
 @dataclass
 class State:
-    """How far training has come. Epochs and steps count what is finished."""
+    """How far training has come; `history` has a row for each round that is finished."""
 
-    epoch: int = 0
     step: int = 0
-    """Steps done in the running epoch."""
+    """Steps done since the beginning."""
     totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Sums over the running epoch, in the order of `step.TOTALS`."""
+    """Sums over the running round, in the order of `step.TOTALS`."""
     seconds: float = 0.0
-    """Time spent in the steps of the running epoch."""
+    """Time spent in the steps of the running round."""
     waited_seconds: float = 0.0
     """The part of it spent waiting for input."""
-    kept_epoch: int = 0
-    """1-based; 0 before the first epoch is finished."""
+    kept_step: int = 0
+    """The step of the weights kept; 0 before the first round is finished."""
     kept_value: float = math.nan
     history: list[HistoryRow] = field(default_factory=list)
 
@@ -37,25 +38,32 @@ class State:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> State:
+        """Raises RunError for the state of another version."""
+        if set(stored) != {name.name for name in fields(cls)}:
+            raise RunError(
+                "the checkpoint was written by another version of deadlib; go on with that one, "
+                "or start again with --overwrite"
+            )
         return cls(**stored)
 
     def is_improvement(self, value: float, higher_is_better: bool) -> bool:
-        """Whether `value` beats the epoch kept so far; NaN beats nothing but no epoch at all."""
-        if self.kept_epoch == 0 or math.isnan(value):
-            return self.kept_epoch == 0
+        """Whether `value` beats that of the weights kept; NaN beats nothing but none at all."""
+        if self.kept_step == 0 or math.isnan(value):
+            return self.kept_step == 0
         if math.isnan(self.kept_value):
             return True
         return value > self.kept_value if higher_is_better else value < self.kept_value
 
-    def is_finished(self, epochs: int, patience_epochs: int | None) -> bool:
-        """Whether all epochs are done, or too many without improvement."""
-        if patience_epochs is not None and self.epoch - self.kept_epoch >= patience_epochs:
-            return self.epoch > 0
-        return self.epoch >= epochs
+    def is_finished(self, rounds: Rounds, patience_epochs: int | None) -> bool:
+        """Whether all rounds are done, or too many epochs have brought no improvement."""
+        validated = rounds.end(len(self.history) - 1)
+        if validated == 0 or validated >= rounds.total or patience_epochs is None:
+            return validated >= rounds.total
+        return rounds.epochs(validated - self.kept_step) >= patience_epochs
 
 
 def write_history(path: Path, history: list[HistoryRow]) -> None:
-    """One CSV row per epoch; an undefined metric is an empty cell."""
+    """One CSV row per round; an undefined metric is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
     writer.writeheader()

@@ -1,6 +1,6 @@
 """One training step and one validation step, compiled, on one device or several.
 
-Nothing comes back to Python from a training step: sums over the epoch are kept on the device.
+Nothing comes back to Python from a training step: sums over the round are kept on the device.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Mixer = Callable[[Any, Any, Any], tuple[Any, Any]]
 Loss = Callable[[Any, Any], Any]
 
 TOTALS = ("loss", "right", "examples")
-"""What is summed over the examples of an epoch, in this order."""
+"""What is summed over the examples of a round, in this order."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,17 @@ def build_step(
     )
 
 
-def build_forward(parts: Parts, batch_spec: Any) -> Callable[[Batch], dict[str, Any]]:
-    """The validation step: a batch → its row, class_index, probabilities (B, K) and losses (B,)."""
+def build_forward(
+    parts: Parts, network: keras.Model, batch_spec: Any
+) -> Callable[[Batch], dict[str, Any]]:
+    """The validation step: a batch → its row, class_index, probabilities (B, K) and losses (B,).
+
+    network: that of `parts`, as it is at test.
+    """
 
     def on_replica(whole: Batch) -> dict[str, Any]:
         batch = _share(whole, tf.distribute.get_replica_context())
-        logits = parts.network(parts.preprocess(batch["image"]), training=False)
+        logits = network(parts.preprocess(batch["image"]), training=False)
         return {
             "row": batch["row"],
             "class_index": batch["class_index"],

@@ -63,6 +63,8 @@ def advice(share: float, section: InputSection) -> str | None:
             "input.cache: memory keeps the images decoded and resized, or disk where memory does "
             "not suffice"
         )
+        if section.cache == "auto":
+            what += "; where they are in memory already, a larger training.batch spares some of it"
     elif section.cache == "disk":
         what = "input.cache: memory is faster, and so is an input.cache_folder on a local SSD"
     else:

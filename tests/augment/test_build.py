@@ -56,6 +56,19 @@ def test_a_crop_without_steps_is_a_window_of_each_image(
         assert (np.moveaxis(windows, 2, -1) == crop).all(axis=(2, 3, 4)).any()
 
 
+def test_a_crop_comes_last_where_whole_images_are_normalised(
+    images: np.ndarray, seed: np.ndarray
+) -> None:
+    section = InputSection(fit="crop", size_px=(16, 17), normalise="per_image_16bit")
+    flip = [AugmentStep(name="flip")]
+    augment = build_augmenter(flip, input=section, normalise=standardise)
+    found = np.asarray(augment(images, seed))
+    flipped = build([{"name": "flip"}], standardise)(images, seed)
+    for image, crop in zip(np.asarray(flipped), found, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(image, (16, 17), axis=(0, 1))
+        assert (np.abs(np.moveaxis(windows, 2, -1) - crop) < 1e-5).all(axis=(2, 3, 4)).any()
+
+
 # All in one chain take XLA minutes; no recipe has so many.
 @pytest.mark.parametrize("steps", [ALL[::2], ALL[1::2]], ids=["even", "odd"])
 def test_many_steps_together_agree_eagerly_in_a_graph_and_compiled(

@@ -343,10 +343,14 @@ def test_a_warp_between_turns_is_read_where_the_turn_left_it(images: np.ndarray)
 
 def test_a_window_is_warped_by_itself_behind_a_step_that_is_not_geometric() -> None:
     fine = AugmentStep.model_validate({"name": "thin_plate_spline", "spacing_px": 0.25})
-    check_steps([AugmentStep(name="noise"), AugmentStep(name="blur"), fine], (8, 8), (64, 64))
+    window = InputSection(size_px=(8, 8), fit="crop")
+    check_steps([AugmentStep(name="noise"), AugmentStep(name="blur"), fine], window, (64, 64))
     for first in ("noise", "flip"):  # noise acts after normalisation
         with pytest.raises(RecipeError, match="more than 2500"):
-            check_steps([AugmentStep(name=first), fine], (8, 8), (64, 64))
+            check_steps([AugmentStep(name=first), fine], window, (64, 64))
+    drawn_last = InputSection(size_px=(8, 8), fit="crop", normalise="per_image_16bit")
+    with pytest.raises(RecipeError, match="more than 2500"):
+        check_steps([AugmentStep(name="blur"), fine], drawn_last, (64, 64))
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (31, 23)])

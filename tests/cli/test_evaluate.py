@@ -65,3 +65,11 @@ def test_a_bad_table_gives_one_message_and_nothing_written(tmp_path):
     assert "bad.csv, row 1, column probability_dead" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "bad-report").exists()
+
+
+def test_virtual_batches_are_100_where_no_number_follows(predictions, tmp_path):
+    options = ("--group-by", "plate", "--bootstrap", 100, "--virtual-batches")
+    done = run("theirs.csv", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "over 2,000 classifications" in done.stdout
+    assert "over 15 groups (quote this)" in done.stdout

@@ -78,6 +78,22 @@ def test_without_normalisation_images_stay_in_unit_range() -> None:
     np.testing.assert_array_equal(Preprocess((8, 10), "resize", "none")(images), images)
 
 
+def test_whole_images_are_standardised_and_stored_as_the_published_integers() -> None:
+    """The reference stores 16-bit integers and reads them as the released transform does."""
+    images = random_images(9, height=12, width=14)
+    images[0, 2, 3] += 10  # beyond what can be stored
+    wide = images.astype(np.float64)
+    mean, deviation = (part(wide, axis=(1, 2), keepdims=True) for part in (np.mean, np.std))
+    stored = np.rint(32767 + 4000 * (wide - mean) / deviation).clip(0, 65535).astype(np.uint16)
+    expected = ((stored.astype(np.float64) - 32767) * 0.00025)[:, 2:10, 2:12]
+    found = np.asarray(Preprocess((8, 10), "crop", "per_image_16bit")(images))
+    # A float32 now and then rounds to the neighbour.
+    np.testing.assert_allclose(found, expected, atol=0.00026)
+    assert (np.abs(found - expected) < 1e-6).mean() > 0.95
+    assert found.max() == pytest.approx(8.192)
+    np.testing.assert_allclose(found * 4000, np.rint(found * 4000), atol=1e-3)
+
+
 def test_crop_takes_the_middle() -> None:
     images = np.arange(2 * 6 * 8 * 1, dtype=np.float32).reshape(2, 6, 8, 1)
     found = Preprocess((2, 4), "crop", "none")(images)

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import tifffile
+import yaml
 from finished_run import make_dataset, make_run, write_images
 
 from deadlib import runs
@@ -257,6 +258,28 @@ def test_images_seen_in_training_are_counted_and_told(
     assert read_metadata(out)["seen_in_training"] == 1
 
 
+@pytest.mark.parametrize("file", ["model.keras", "snapshots/00000200.keras"])
+def test_images_that_the_network_it_started_from_was_trained_on_are_counted_too(
+    file: str, run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    later = make_run(tmp_path / "run", make_dataset(tmp_path / "other", count=4, seed=5))
+    of_earlier = dataset.manifest["split"].value_counts()
+
+    def seen(weights: Path, split: str) -> int | None:
+        recipe = yaml.safe_load((later.folder / runs.RECIPE).read_text())
+        recipe["model"]["weights"] = str(weights)
+        (later.folder / runs.RECIPE).write_text(yaml.safe_dump(recipe))
+        out = tmp_path / "p.parquet"
+        predict(later.folder, dataset.folder, out, split=split, warn=lambda sentence: None)
+        found: int | None = read_metadata(out)["seen_in_training"]
+        return found
+
+    assert seen(run.folder / file, "train") == of_earlier["train"]
+    assert seen(run.folder / file, "test") == 0
+    assert seen(later.folder / file, "train") == 0
+    assert seen(tmp_path / "elsewhere" / file, "train") is None
+
+
 def test_without_the_training_dataset_nothing_is_claimed_of_it(
     dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -348,6 +371,9 @@ def test_intensities_of_another_depth_are_refused_where_they_matter(
 def test_a_source_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not found; give a dataset directory or a folder"):
         predict(run, tmp_path / "nowhere", tmp_path / "x.parquet")
+    (tmp_path / "stack.tif").touch()
+    with pytest.raises(InputError, match="a file; give a dataset directory or a folder"):
+        predict(run, tmp_path / "stack.tif", tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize("name", ["p.csv", "code.py", "plain"])
@@ -424,3 +450,43 @@ def test_the_metadata_of_a_table_from_elsewhere_is_empty(tmp_path: Path) -> None
     (tmp_path / "y.parquet").write_text("no Parquet")
     with pytest.raises(PredictionError, match="not a prediction table"):
         read_metadata(tmp_path / "y.parquet")
+
+
+def test_answers_by_the_batch_are_those_of_batches_mixed_by_chance(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    """Against numpy: which images meet follows from the seed, and neither from labels nor from
+    `batch`."""
+    sections = {"model": {"bn_at_test": "batch"}, "training": {"batch": 10}}
+    updates = {
+        name: getattr(run.recipe, name).model_copy(update=keys) for name, keys in sections.items()
+    }
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / runs.RECIPE).write_text(recipe_text(run.recipe.model_copy(update=updates)))
+    said: list[str] = []
+    tables = [
+        predict(folder, dataset.folder, tmp_path / f"{batch}.parquet", split="train", batch=batch,
+                warn=said.append)
+        for batch in (3, 64)
+    ]  # fmt: skip
+    frames = [pd.read_parquet(table) for table in tables]
+    pd.testing.assert_frame_equal(*frames)
+    assert read_metadata(tables[0])["bn_at_test"] == "batch"
+    assert any("depends on the images that it is shown with" in sentence for sentence in said)
+    rows = frames[0]["example_id"].map(
+        dict(zip(dataset.manifest["example_id"], range(len(dataset.manifest)), strict=True))
+    )
+    assert not rows.is_monotonic_increasing
+    size = -(-len(rows) // -(-len(rows) // 10))
+    first = np.stack([dataset.read_example(row) for row in rows[:size]])[:, 4:20, 7:23] / 65535
+    centred = first - first.mean(axis=(1, 2), keepdims=True)
+    network = embedding_network(run.network())
+    logits = network(centred / centred.std(axis=(1, 2), keepdims=True), training=True)[0]
+    found = frames[0][["probability_dead", "probability_living"]].to_numpy()[:size]
+    np.testing.assert_allclose(found, keras.ops.softmax(logits), atol=1e-4)
+    moving = pd.read_parquet(
+        predict(run, dataset.folder, tmp_path / "moving.parquet", split="train", warn=said.append)
+    ).set_index("example_id")
+    assert set(moving.index) == set(frames[0]["example_id"])
+    other = moving.loc[frames[0]["example_id"][:size], "probability_dead"].to_numpy()
+    assert np.abs(other - found[:, 0]).max() > 0.01

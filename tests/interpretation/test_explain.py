@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,15 @@ from PIL import Image
 
 from deadlib.errors import InputError
 from deadlib.inputs import spread_over_labels
-from deadlib.interpretation import explain
+from deadlib.interpretation import explain as explain_and_test
+from deadlib.interpretation.maps import read_map
 from deadlib.interpretation.pictures import as_colours, shown_size
 from deadlib.runs import Run
 from tfrecords_tools import ConversionSettings, DatasetError
 from tfrecords_tools.dataset import Dataset
+
+# test_trust.py is about the sanity gate.
+explain = partial(explain_and_test, sanity=False)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,7 @@ def test_each_example_has_its_picture_and_its_line(maps: Path, dataset: Dataset)
     assert table["label"].value_counts().to_dict() == {"dead": 2, "living": 2}
     assert set(table["split"]) == {"test"}
     files = {path.name for path in maps.iterdir()}
-    assert files == {*table["file"], "overview.png", "maps.csv"}
+    assert files == {*table["file"], "overview.png", "maps.csv", "report.html", "sanity.json"}
     assert table["example_id"].isin(dataset.manifest["example_id"]).all()
     assert (table["probability"] >= 0.5).all()
     assert Image.open(maps / "overview.png").width > 700
@@ -107,6 +113,47 @@ def test_a_second_call_replaces_what_the_first_left_and_nothing_else(
     assert (out / "notes.txt").read_text() == "mine"
 
 
+def test_what_an_interrupted_call_left_is_taken_away(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "maps"
+    explain(run, dataset.folder, out, count=3, maps="tiff")
+    (out / "maps.csv").unlink()
+    explain(run, dataset.folder, out, count=1)
+    assert len(list(out.glob("0*"))) == 1
+
+
+def test_maps_are_written_in_units_of_the_score(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    explain(run, dataset.folder, tmp_path / "maps", count=2, maps="ome-tiff")
+    table = pd.read_csv(tmp_path / "maps" / "maps.csv")
+    for _, line in table.iterrows():
+        heat = read_map(tmp_path / "maps" / line["map"])
+        assert heat.shape == (1, 24, 30)
+        assert 0 <= heat.max() <= line["strongest"] * 1.001
+
+
+def test_the_page_tells_what_was_asked(maps: Path, run: Run) -> None:
+    page = (maps / "report.html").read_text()
+    for told in ("How to read it", "overview.png", "block2_2_relu", "small_cnn", "of each image"):
+        assert told in page
+    assert "Do overlapping windows agree?" not in page
+
+
+def test_crops_that_overlap_are_compared_where_class_weights_are_asked_for(tmp_path: Path) -> None:
+    cut = ConversionSettings(crop_px=20, stride_px=10, fractions=(0.5, 0.25, 0.25))
+    crops = make_dataset(tmp_path, cut, count=4, shape=(40, 50))
+    run = make_run(tmp_path / "run", crops, {"fit": "crop"})
+    explain(run, crops.folder, tmp_path / "maps", count=2, weights="class")
+    table = pd.read_csv(tmp_path / "maps" / "maps.csv")
+    assert set(table["weights"]) == {"class"}
+    found = json.loads((tmp_path / "maps" / "consistency.json").read_text())
+    assert found["pairs"] > 0
+    page = (tmp_path / "maps" / "report.html").read_text()
+    assert "Both weights are the same" in page, "the score is linear in the last feature maps"
+    explain(run, crops.folder, tmp_path / "maps", count=2)
+    assert not (tmp_path / "maps" / "consistency.json").exists()
+
+
 def test_unlabelled_images_of_four_channels_seen_through_a_window(tmp_path: Path) -> None:
     painted = make_dataset(
         tmp_path,
@@ -135,6 +182,10 @@ def test_unlabelled_images_of_four_channels_seen_through_a_window(tmp_path: Path
         ({"target": "dying"}, "predicted, label, or a class of the run: dead, living"),
         ({"layer": "logits"}, "no feature map of that name"),
         ({"count": 0}, "expected 1 or more"),
+        ({"method": "guessing"}, "expected one of gradcam"),
+        ({"weights": "plate"}, "expected one of image, class"),
+        ({"method": "smoothgrad", "weights": "class"}, "belongs to Grad-CAM"),
+        ({"maps": "jpeg"}, "expected one of tiff, ome-tiff"),
         ({"split": "holdout"}, "no examples in split holdout"),
     ],
 )

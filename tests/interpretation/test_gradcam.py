@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from tf_keras_vis.gradcam import Gradcam
+from tf_keras_vis.utils.scores import CategoricalScore
 
 from deadlib.errors import InputError
-from deadlib.interpretation.gradcam import border_share, half_heat_area, heat_maps, place
+from deadlib.interpretation import methods, names
+from deadlib.interpretation.gradcam import evidence, heat_maps, maps_and_weights
 from deadlib.models import build_network, last_convolution
-from deadlib.recipe import InputSection, ModelSection
+from deadlib.recipe import ModelSection
 
 SIZE_PX = {"small_cnn": 16, "deadnet": 64, "resnet34": 32, "densenet121": 32, "efficientnetb0": 32}
 IMAGES = np.random.default_rng(0).normal(size=(2, 16, 16, 1)).astype(np.float32)
@@ -25,25 +26,66 @@ def network(name: str = "small_cnn", channels: int = 1) -> keras.Model:
     return build_network(ModelSection(name=name), size_px=size, channels=channels, classes=3)
 
 
-def by_definition(model: keras.Model, class_index: list[int], layer: str) -> np.ndarray:
-    features = keras.Model(model.input, [model.get_layer(layer).output, model.output])
-    with tf.GradientTape() as tape:
-        maps, _ = features(IMAGES, training=False)
-        tape.watch(maps)
-        head = keras.Model(model.get_layer(layer).output, model.output)
-        score = tf.gather(head(maps, training=False), class_index, batch_dims=1)
-    weights = tf.reduce_mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
-    return np.maximum(tf.reduce_sum(weights * maps, axis=-1).numpy(), 0)
+def by_tf_keras_vis(model: keras.Model, class_index: list[int], layer: str) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Gradcam(model, clone=False)(
+            CategoricalScore(class_index),
+            IMAGES,
+            penultimate_layer=layer,
+            seek_penultimate_conv_layer=False,
+            expand_cam=False,
+            normalize_cam=False,
+        )
 
 
 @pytest.mark.parametrize("layer", [None, "block2_1_relu", "block1_2_convolution"])
-def test_maps_are_those_of_the_definition(layer: str | None) -> None:
+def test_maps_are_those_of_tf_keras_vis(layer: str | None) -> None:
     model = network()
     layer = layer or last_convolution(model)
     found = heat_maps(model, IMAGES, [2, 0], layer)
-    wanted = by_definition(model, [2, 0], layer)
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(found, by_tf_keras_vis(model, [2, 0], layer), rtol=1e-4, atol=1e-7)
     assert found.std() > 0
+
+
+def test_weights_are_what_finite_differences_give() -> None:
+    keras.utils.set_random_seed(1)
+    double = {"dtype": "float64"}
+    image = keras.Input((9, 7, 1))
+    maps = keras.layers.Conv2D(4, 3, activation="tanh", name="maps", **double)(image)
+    head = keras.Sequential(
+        [
+            keras.layers.Conv2D(5, 3, activation="tanh", **double),
+            keras.layers.GlobalAveragePooling2D(**double),
+            keras.layers.Dense(3, **double),
+        ]
+    )
+    model = keras.Model(image, head(maps))
+    images = np.random.default_rng(2).normal(size=(2, 9, 7, 1)).astype(np.float32)
+    found_maps, found = maps_and_weights(model, images, [0, 2], "maps")
+    at, step = keras.Model(image, maps)(images).numpy(), 1e-5
+    np.testing.assert_allclose(found_maps, at, rtol=1e-6)
+    for i, class_index in enumerate([0, 2]):
+        for k in range(4):
+            # alpha is the slope of the score along a map that rises everywhere, per place.
+            shift = step * np.eye(4)[k]
+            up, down = (float(head(at[i : i + 1] + s)[0, class_index]) for s in (shift, -shift))
+            slope = (up - down) / (2 * step) / (at.shape[1] * at.shape[2])
+            assert found[i, k] == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+def test_evidence_of_several_classes_is_that_of_each() -> None:
+    generator = np.random.default_rng(0)
+    maps, weights = generator.normal(size=(2, 3, 4, 5)), generator.normal(size=(2, 6, 5))
+    found = evidence(maps.astype(np.float32), weights.astype(np.float32))
+    wanted = np.maximum(np.einsum("bhwk,bck->bhwc", maps, weights), 0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_methods_are_listed_where_the_command_finds_them() -> None:
+    assert tuple(methods.METHODS) == names.METHODS
+    with pytest.raises(InputError, match="expected one of gradcam"):
+        methods.heat_maps(network(), IMAGES, [0, 0], "block2_1_relu", "guessing")
 
 
 def test_another_class_has_another_map() -> None:
@@ -93,46 +135,3 @@ def test_a_network_that_looks_at_one_corner_has_its_heat_there() -> None:
     found = heat_maps(keras.Model(image, logits), bright, [0], "features")[0]
     assert (found > 0).sum() == 9
     assert found[2:5, 11:14].min() > 0
-
-
-def test_with_a_crop_the_heat_lies_in_the_window_that_was_seen() -> None:
-    section = InputSection(size_px=(8, 10), fit="crop")
-    placed = place(np.ones((2, 2), np.float32), (20, 31), section)
-    assert placed.shape == (20, 31)
-    assert (placed[6:14, 10:20] == 1).all()
-    assert placed.sum() == 80
-
-
-def test_a_resized_map_covers_the_image_without_a_shift() -> None:
-    heat = np.zeros((4, 4), np.float32)
-    heat[1, 2] = 1
-    placed = place(heat, (40, 80), InputSection(size_px=(16, 16)))
-    rows, columns = np.indices(placed.shape) + 0.5
-    centre = [float((axis * placed).sum() / placed.sum()) for axis in (rows, columns)]
-    np.testing.assert_allclose(centre, [15, 50], atol=1e-3)
-
-
-def test_even_heat_has_the_shares_that_are_printed_beside_it() -> None:
-    even = np.ones((100, 50), np.float32)
-    assert border_share(even) == pytest.approx(0.36)
-    assert half_heat_area(even) == pytest.approx(0.5, abs=1e-3)
-
-
-def test_no_heat_has_no_shares() -> None:
-    assert np.isnan(border_share(np.zeros((9, 9))))
-    assert np.isnan(half_heat_area(np.zeros((9, 9))))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    arrays(
-        np.float32,
-        st.tuples(st.integers(3, 30), st.integers(3, 30)),
-        elements=st.floats(0, 1, width=32),
-    )
-)
-def test_shares_are_shares(heat: np.ndarray) -> None:
-    if heat.sum() == 0:
-        return
-    assert -1e-5 <= border_share(heat) <= 1 + 1e-5
-    assert 0 < half_heat_area(heat) <= 0.5 + 1 / heat.size + 1e-6

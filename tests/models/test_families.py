@@ -46,6 +46,44 @@ def test_deadnet_pools_to_the_sizes_of_the_files_or_of_the_paper(
     assert network.get_layer("conv1_1").output.shape[1] == 212
 
 
+TABLE = {
+    "conv1_1": (212, 16, 1_296, 16),
+    "conv1_2": (212, 16, 2_304, 16),
+    "conv2_1": (106, 32, 4_608, 32),
+    "conv2_2": (106, 32, 9_216, 32),
+    "conv3_1": (53, 64, 18_432, 64),
+    "conv3_2": (53, 64, 36_864, 64),
+    "conv4_1": (27, 128, 73_728, 128),
+    "conv4_2": (27, 128, 147_456, 128),
+}
+"""Table 1 of the paper with the sizes of Caffe: side, channels, weights, biases."""
+
+
+@pytest.mark.parametrize(("pooling", "sides"), [("ceil", (27, 14)), ("floor", (26, 13))])
+def test_deadnet_has_the_layers_of_the_published_table(
+    pooling: str, sides: tuple[int, int]
+) -> None:
+    network = build(220, 1, name="deadnet", pooling=pooling)
+    for name, (side, channels, weights, biases) in TABLE.items():
+        side = sides[0] if side == 27 else side
+        layer, norm = network.get_layer(name), network.get_layer(f"{name}_norm")
+        assert layer.output.shape[1:] == (side, side, channels), name
+        assert [int(np.prod(part.shape)) for part in layer.weights] == [weights, biases], name
+        assert sum(int(np.prod(part.shape)) for part in norm.trainable_weights) == 2 * channels
+        order = [layer.name for layer in network.layers]
+        first = order.index(name)
+        assert order[first : first + 3] == [name, f"{name}_norm", f"{name}_relu"]
+        assert layer.activation is keras.activations.linear
+    flat = sides[1] ** 2 * 128
+    shapes = {name: network.get_layer(name).kernel.shape for name in ("fc1", "fc2", "logits")}
+    assert shapes == {"fc1": (flat, 512), "fc2": (512, 512), "logits": (512, 2)}
+    rates = [network.get_layer(f"fc{number}_dropout").rate for number in (1, 2)]
+    assert rates == [0.5, 0.5]
+    assert network.get_layer("logits").activation is keras.activations.linear
+    statistics = [weight for weight in network.weights if "moving" in weight.path]
+    assert sum(int(np.prod(weight.shape)) for weight in statistics) == 960
+
+
 def test_deadnet_starts_from_caffes_xavier_and_normalises_as_caffe_does() -> None:
     network = build(64, 1, name="deadnet")
     kernel = network.get_layer("conv4_2").kernel.numpy()

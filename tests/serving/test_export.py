@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from finished_run import make_dataset, make_run
 from deadlib import runs
 from deadlib.errors import ExportError, RunError
 from deadlib.inference import predict
+from deadlib.recipe import recipe_text
 from deadlib.runs import Run
 from deadlib.serving import export
 from tfrecords_tools import ConversionSettings, WriteError
@@ -164,3 +166,15 @@ def test_what_the_disk_refuses_tensorflow_is_one_message(
     with pytest.raises(WriteError, match=message):
         export(run, tmp_path / "served")
     assert list((tmp_path / "served").iterdir()) == []
+
+
+def test_a_network_that_needs_neighbours_is_not_served(
+    run: Run, dataset: Dataset, tmp_path: Path
+) -> None:
+    model = run.recipe.model.model_copy(update={"bn_at_test": "batch"})
+    recipe = run.recipe.model_copy(update={"model": model})
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / runs.RECIPE).write_text(recipe_text(recipe))
+    with pytest.raises(ExportError, match=r"write bn_at_test: moving into .*recipe\.yaml"):
+        export(folder, tmp_path / "served")
+    assert not (tmp_path / "served").exists()

@@ -35,9 +35,13 @@ def network(channels: int) -> keras.Model:
 
 @cache
 def served(
-    channels: int, fit: str = "resize", integers: bool = True, equalise: bool = False
+    channels: int,
+    fit: str = "resize",
+    integers: bool = True,
+    equalise: bool = False,
+    normalise: str = "per_image",
 ) -> dict[str, Any]:
-    section = InputSection(size_px=(16, 16), fit=fit, equalise=equalise)
+    section = InputSection(size_px=(16, 16), fit=fit, equalise=equalise, normalise=normalise)
     module = ServedNetwork(
         network(channels),
         preprocess_for(section, {}),
@@ -50,10 +54,10 @@ def served(
 
 
 def expected(
-    image: np.ndarray, fit: str = "resize", equalise: bool = False
+    image: np.ndarray, fit: str = "resize", equalise: bool = False, normalise: str = "per_image"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities and embedding of one stored image, by the layers that training uses."""
-    section = InputSection(size_px=(16, 16), fit=fit, equalise=equalise)
+    section = InputSection(size_px=(16, 16), fit=fit, equalise=equalise, normalise=normalise)
     unit = image.astype(np.float32) / np.iinfo(image.dtype).max
     seen = preprocess_for(section, {})(np.asarray(fit_size(unit, section))[None])
     logits, embedding = network(image.shape[-1])(seen, training=False)
@@ -77,6 +81,18 @@ def saved(image: np.ndarray, kind: str, **options: Any) -> bytes:
 def as_pillow_reads(data: bytes) -> np.ndarray:
     image = np.asarray(Image.open(io.BytesIO(data)))
     return image[..., None] if image.ndim == 2 else image
+
+
+def test_a_window_is_cut_from_the_whole_image_normalised() -> None:
+    image = picture(1, np.uint16)
+    how = {"fit": "crop", "normalise": "per_image_16bit"}
+    unit = (image / np.float32(65535))[None].astype(np.float32)
+    answer = served(1, **how)["serving_default"](image=tf.constant(unit))
+    probabilities, embedding = expected(image, **how)
+    np.testing.assert_allclose(answer["probabilities"][0], probabilities, atol=1e-5)
+    np.testing.assert_allclose(answer["embedding"][0], embedding, atol=1e-4)
+    other = expected(image, fit="crop")[1]
+    assert np.abs(embedding - other).max() > 1e-3
 
 
 def ask_files(channels: int, *files: bytes, fit: str = "resize") -> dict[str, np.ndarray]:

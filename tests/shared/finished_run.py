@@ -94,6 +94,8 @@ def make_run(folder: Path, dataset: Dataset, input: dict[str, Any] | None = None
         "settings": dataset.info["settings"],
         "split": dataset.info["split"],
         "card": data_card(dataset),
+        "pixel_size_um": dataset.pixel_size_um,
+        "modality": dataset.modality,
         "statistics": {"mean": [0.4] * channels, "deviation": [0.1] * channels},
         "image_shape": None,
     }
@@ -104,7 +106,10 @@ def make_run(folder: Path, dataset: Dataset, input: dict[str, Any] | None = None
     (folder / runs.HISTORY).write_text("epoch,loss,validation_loss\n1,0.7,0.71\n2,0.5,\n")
     keras.utils.set_random_seed(3)
     network = build_network(
-        recipe.model, size_px=(16, 16), channels=channels, classes=len(dataset.classes)
+        recipe.model,
+        size_px=recipe.input.size_px,
+        channels=channels,
+        classes=len(dataset.classes),
     )
     _balance(network, dataset, recipe.input, preprocess_for(recipe.input, described))
     network.save(folder / runs.MODEL)

@@ -83,6 +83,13 @@ def test_wells_and_treatments_make_the_label_and_are_not_named() -> None:
     assert confounding(frame, ["well", "treatment", "light_dose_s"]) == []
 
 
+def test_what_became_of_the_cells_is_no_shortcut_but_their_line_is() -> None:
+    labels, two = ["dead", "living"] * 20, ["a", "b"] * 20
+    frame = examples(label=labels, cells=two, dying_share=two, cell_line=two)
+    found = confounding(frame, ["cells", "dying_share", "cell_line"])
+    assert [item.column for item in found] == ["cell_line"]
+
+
 def test_replicates_of_each_class_are_not_named() -> None:
     mice = [f"mouse{n}" for n in range(10) for _ in range(6)]
     labels = ["dead"] * 30 + ["living"] * 30

@@ -30,6 +30,26 @@ def test_a_frame_of_the_deadnet_microscope_gives_63_crops() -> None:
     assert len({window.suffix for window in windows}) == 63
 
 
+def test_the_exclusive_lattice_loses_the_last_row_and_gives_the_published_54() -> None:
+    settings = ConversionSettings(crop_px=256, stride_px=128, lattice="exclusive")
+    windows = image_windows(1024, 1344, settings)
+    assert len(windows) == 54
+    assert max(window.top_px for window in windows) == 640
+    assert max(window.left_px for window in windows) == 1024
+    assert set(windows) < set(sliding_windows(1024, 1344, 256, 128))
+
+
+def test_crops_of_annotated_sequences_do_not_overlap_and_are_20() -> None:
+    windows = image_windows(1024, 1344, ConversionSettings(crop_px=256, stride_px=256))
+    assert len(windows) == 20
+    assert len({(window.top_px // 256, window.left_px // 256) for window in windows}) == 20
+
+
+def test_an_image_of_the_size_of_the_crop_has_no_place_on_an_exclusive_lattice() -> None:
+    assert image_windows(64, 65, ConversionSettings(crop_px=64, lattice="exclusive")) == []
+    assert len(image_windows(65, 65, ConversionSettings(crop_px=64, lattice="exclusive"))) == 1
+
+
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 7), st.integers(1, 7))
 def test_tiles_are_equal_and_never_overlap(

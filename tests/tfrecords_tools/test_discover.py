@@ -9,7 +9,7 @@ import pytest
 
 from tfrecords_tools.discover import discover
 from tfrecords_tools.errors import SourceError
-from tfrecords_tools.labels import located_table
+from tfrecords_tools.labels import located_tables
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import Sources, natural_key
 
@@ -90,6 +90,15 @@ def test_parts_of_the_name_become_label_and_metadata(tmp_path: Path) -> None:
     assert sources.metadata == ("plate", "well", "field")
     assert sources.rows.loc[0, ["label", "well", "field"]].tolist() == ["dead", "B03", "01"]
     assert [problem.path for problem in sources.problems] == ["odd.png"]
+
+
+def test_a_pattern_that_names_a_folder_leaves_the_others_out(tmp_path: Path) -> None:
+    make_files(tmp_path, "images/a_1.png", "images/b_2.png", "truth/masks/a_1.png")
+    settings = ConversionSettings(labels="pattern", pattern="images/{label}_{field}.png")
+    sources = discover(tmp_path, settings)
+    assert labels_by_path(sources) == {"images/a_1.png": "a", "images/b_2.png": "b"}
+    assert sources.problems == []
+    assert sources.notes == ["1 images left out: not in images/, as the pattern says"]
 
 
 def test_channel_files_are_joined_by_name_in_the_order_asked_for(tmp_path: Path) -> None:
@@ -262,7 +271,7 @@ def test_new_images_never_take_their_labels_from_the_current_folder(
     new, old = make_files(tmp_path / "new", "a.png"), make_files(tmp_path / "old", "a.png")
     (old / "labels.csv").write_text("path,label\na.png,dead\n", encoding="utf-8")
     monkeypatch.chdir(old)
-    settings = located_table(new, table_settings(table=str(old / "labels.csv")).for_prediction())
+    settings = located_tables(new, table_settings(table=str(old / "labels.csv")).for_prediction())
     assert settings.table is None
     assert discover(new, settings, classes=("dead",)).rows["label"].isna().all()
 
@@ -286,7 +295,7 @@ def test_new_images_need_no_labels(tmp_path: Path) -> None:
     settings = ConversionSettings(
         labels="table", table="labels.csv", pattern="{well}_{field}.tif"
     ).for_prediction()
-    sources = discover(source, located_table(source, settings), classes=("dead", "living"))
+    sources = discover(source, located_tables(source, settings), classes=("dead", "living"))
     assert sources.rows["label"].tolist() == [None, None]
     assert sources.rows["well"].tolist() == ["B03", None]
     assert sources.problems == []
@@ -304,4 +313,4 @@ def test_new_images_for_a_network_of_boxes_need_their_boxes(tmp_path: Path) -> N
     source = make_files(tmp_path, "a.png")
     settings = ConversionSettings(labels="boxes", table="cells.csv").for_prediction()
     with pytest.raises(SourceError, match=r"cells.csv: no such table; boxes are needed.*xmin"):
-        located_table(source, settings)
+        located_tables(source, settings)

@@ -73,9 +73,9 @@ def main(recipe_path: str, out: str) -> None:
     found = {"undisturbed": train_to_the_end(recipe, folder / "undisturbed")}
     killed = "SIGKILL some steps after a checkpoint"
     found[killed] = train_to_the_end(recipe, folder / killed, killed_at(18))
-    stopped = "Ctrl-C in an epoch and at its last step, SIGTERM in validation"
+    stopped = "Ctrl-C in a round and at its last step, SIGTERM in validation"
     signal_in_validation()
-    found[stopped] = train_to_the_end(recipe, folder / stopped, signal_at(signal.SIGINT, 2, 10))
+    found[stopped] = train_to_the_end(recipe, folder / stopped, signal_at(signal.SIGINT, 2, 8))
     print(json.dumps(found))
 
 

@@ -22,14 +22,20 @@ TIMES = {"images_per_second", "input_wait_share", "seconds"}
 def histories(
     toy_recipe: RecipeMaker, run_script: Callable[..., Any], tmp_path_factory: Any
 ) -> dict[str, dict[str, list[float]]]:
-    """With augmentation, clipping, unequal shares and a smaller last batch.
+    """With augmentation, clipping, multipliers, batch statistics at test, unequal shares and a
+    smaller last batch.
 
     SGD, because Adam's division makes rounding errors grow: by 6e-5 in these twelve steps.
     """
     recipe = toy_recipe(
         input={"size_px": [12, 12], "fit": "crop"},
         augment=[{"name": "flip"}, {"name": "noise"}],
-        optimiser={"name": "sgd", "clip_norm": 0.5},
+        model={"bn_at_test": "batch"},
+        optimiser={
+            "name": "sgd",
+            "clip_norm": 0.5,
+            "multipliers": {"logits/*": {"learning_rate": 2, "decay": 0.5}},
+        },
         training={"epochs": 3, "batch": 13, "deterministic": True},
     )
     folder: Path = tmp_path_factory.mktemp("devices")

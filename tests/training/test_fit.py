@@ -45,7 +45,7 @@ def run(
     toy_recipe: RecipeMaker, tmp_path_factory: pytest.TempPathFactory, history: list[HistoryRow]
 ) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "learnt"
-    return train(toy_recipe(**LEARNS), folder, on_epoch=history.append, command="deadlib-train x")
+    return train(toy_recipe(**LEARNS), folder, on_round=history.append, command="deadlib-train x")
 
 
 def predict(run: Run, dataset: Dataset, split: str) -> tuple[np.ndarray, ...]:

@@ -11,7 +11,7 @@ import pytest
 
 from deadlib.recipe import Recipe
 from deadlib.training import train
-from deadlib.training.build import build_trainer, epoch_order
+from deadlib.training.build import build_trainer
 from deadlib.training.fit import describe_dataset
 from deadlib.training.step import prepare
 from tfrecords_tools import Dataset
@@ -30,10 +30,9 @@ def shown(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """What the network gets in the second epoch, from step `skip` on."""
     trainer = build_trainer(recipe, dataset, describe_dataset(dataset, recipe), cache=cache)
-    first, size = trainer.steps + skip, recipe.training.batch
-    batches = trainer.epoch(epoch_order(recipe, 1), batch=size, skip=skip, first_step=first)
+    first = trainer.rounds.epoch + skip
     found = []
-    for place, batch in enumerate(islice(batches, 3)):
+    for place, batch in enumerate(islice(trainer.batches(first), 3)):
         if trainer.host_augment is None:
             batch = {**batch, "image": trainer.images(batch)}
         inputs, targets = prepare(trainer.parts, batch, first + place)

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from deadlib.recipe import OptimiserSection
-from deadlib.training.optimisers import build_optimiser
-from deadlib.training.schedules import Constant
+from deadlib.errors import RecipeError
+from deadlib.recipe import OptimiserSection, ScheduleSection
+from deadlib.training.optimisers import build_optimiser, check_multipliers, shares_of
+from deadlib.training.schedules import Constant, build_schedule
 
 
 def build(rate: float = 0.1, **section: object) -> keras.optimizers.Optimizer:
@@ -73,6 +74,82 @@ def test_sgd_follows_caffes_nesterov_with_l2() -> None:
         np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-5)
 
 
+def deadnet_like_network() -> keras.Model:
+    """The kinds of variables that DeadNet has, under the same names."""
+    image = keras.Input((4, 4, 1))
+    features = keras.layers.Conv2D(2, 3, name="conv1_1")(image)
+    features = keras.layers.BatchNormalization(name="conv1_1_norm")(features)
+    features = keras.layers.Dense(2, name="fc1")(keras.layers.Flatten()(features))
+    return keras.Model(image, features)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_caffes_multipliers_follow_its_solver(nesterov: bool) -> None:
+    """The reference is Caffe's solver written out: local rate = rate x lr_mult, local decay =
+    decay x decay_mult, with the values of the released prototxt."""
+    lr_mult = {"conv1_1/bias": 2.0}
+    decay_mult = {"conv1_1/bias": 0.0}
+    base, momentum, decay = 0.3, 0.9, 0.05
+    variables = deadnet_like_network().trainable_variables
+    assert len({variable.path for variable in variables}) == 6
+    section = OptimiserSection.model_validate(
+        {"name": "sgd", "weight_decay": decay, "nesterov": nesterov, "multipliers": "caffe"}
+    )
+    inverse = ScheduleSection(name="inverse", gamma=0.5, power=0.75)
+    optimiser = build_optimiser(section, build_schedule(inverse, base, 5))
+    rng = np.random.default_rng(0)
+    for variable in variables:
+        variable.assign(rng.normal(size=variable.shape))
+    weights = [variable.numpy().astype(np.float64) for variable in variables]
+    histories = [np.zeros_like(weight) for weight in weights]
+    for step in range(5):
+        gradients = [rng.normal(size=weight.shape) for weight in weights]
+        optimiser.apply([gradient.astype(np.float32) for gradient in gradients], variables)
+        rate = base * (1 + 0.5 * step) ** -0.75
+        for place, variable in enumerate(variables):
+            name = variable.path
+            local_rate, local_decay = lr_mult.get(name, 1), decay * decay_mult.get(name, 1)
+            gradient = gradients[place] + local_decay * weights[place]
+            history = momentum * histories[place] + rate * local_rate * gradient
+            moved = (1 + momentum) * history - momentum * histories[place] if nesterov else history
+            weights[place], histories[place] = weights[place] - moved, history
+            np.testing.assert_allclose(variable.numpy(), weights[place], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_multipliers_scale_what_they_name_and_nothing_else(name: str) -> None:
+    moved = {}
+    for factor in (1.0, 0.5, 0.0):
+        variables = deadnet_like_network().trainable_variables
+        multipliers = {"conv*": {"learning_rate": factor}}
+        optimiser = build(0.01, name=name, weight_decay=0.0, multipliers=multipliers)
+        before = [variable.numpy() for variable in variables]
+        optimiser.apply([np.ones(v.shape, np.float32) for v in variables], variables)
+        moved[factor] = {
+            variable.path: variable.numpy() - former
+            for variable, former in zip(variables, before, strict=True)
+        }
+    for path, step in moved[1.0].items():
+        assert np.abs(step).min() > 0
+        for factor in (0.5, 0.0):
+            expected = factor * step if path.startswith("conv") else step
+            np.testing.assert_allclose(moved[factor][path], expected, rtol=1e-3, atol=1e-7)
+
+
+def test_the_first_pattern_that_fits_counts() -> None:
+    patterns = [("conv*/bias", 2.0, 0.0), ("*/bias", 1.0, None), ("fc1/*", 0.1, 3.0)]
+    assert shares_of("conv1_1/bias", patterns) == (2.0, 0.0)
+    assert shares_of("fc1/bias", patterns) == (1.0, 0.0)
+    assert shares_of("fc1/kernel", patterns) == (0.1, 3.0)
+    assert shares_of("conv1_1/kernel", patterns) == (1.0, 1.0)
+
+
+def test_a_pattern_of_no_variable_is_refused() -> None:
+    section = OptimiserSection.model_validate({"multipliers": {"cnv*/bias": {"decay": 0}}})
+    with pytest.raises(RecipeError, match=r"cnv\*/bias fits no variable .*conv1_1/kernel"):
+        check_multipliers(section, deadnet_like_network().trainable_variables)
+
+
 def test_clipping_is_by_the_norm_over_all_variables_and_before_decay() -> None:
     first, second = one_variable([0.0]), one_variable([0.0])
     options = {"name": "sgd", "momentum": 0.0, "nesterov": False, "clip_norm": 1.0}
@@ -99,7 +176,8 @@ def test_adams_decay_is_part_of_its_gradient() -> None:
 
 
 def test_the_caffe_optimiser_survives_saving() -> None:
-    optimiser = build(name="sgd", weight_decay=0.25)
+    optimiser = build(name="sgd", weight_decay=0.25, multipliers="caffe")
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimiser))
     assert again.get_config() == optimiser.get_config()
     assert again.decay == 0.25
+    assert again.multipliers[0] == ("*conv*/bias", 2.0, 0.0)

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from deadlib.recipe import Recipe, recipe_text
+from deadlib.runs import Run
 
 RecipeMaker = Callable[..., Recipe]
 TIMES = {"images_per_second", "input_wait_share", "seconds"}
 INTERRUPTED = {
-    "Ctrl-C in an epoch and at its last step, SIGTERM in validation": [130, 130, 143],
+    "Ctrl-C in a round and at its last step, SIGTERM in validation": [130, 130, 143],
     "SIGKILL some steps after a checkpoint": [137],
 }
 
@@ -32,7 +33,17 @@ def folder(toy_recipe: RecipeMaker, tmp_path_factory: pytest.TempPathFactory) ->
     recipe = toy_recipe(
         model={"dropout": 0.3},
         augment=[{"name": "flip"}, {"name": "noise"}],
-        training={"epochs": 4, "batch": 5, "checkpoint_every_steps": 4, "deterministic": True},
+        # Ten steps an epoch, which rounds do not end with.
+        training={
+            "epochs": None,
+            "steps": 36,
+            "batch": 5,
+            "checkpoint_every_steps": 4,
+            "snapshot_every_steps": 17,
+            "deterministic": True,
+        },
+        validation={"every_steps": 8, "examples": 13},
+        optimiser={"multipliers": {"logits/*": {"learning_rate": 2, "decay": 0.5}}},
     )
     (found / "recipe.yaml").write_text(recipe_text(recipe))
     return found
@@ -56,12 +67,23 @@ def state_of(run: Path, checkpoint: str) -> dict[str, bytes]:
     return {**found, "history": json.dumps(history).encode()}
 
 
+def snapshots(run: Path) -> dict[str, list[bytes]]:
+    """The weights of every snapshot, by file name."""
+    return {
+        path.name: [
+            weight.tobytes() for weight in Run.open(run, int(path.stem)).network().get_weights()
+        ]
+        for path in (run / "snapshots").iterdir()
+    }
+
+
 def assert_same_run(found: Path, expected: Path) -> None:
     for checkpoint in ("latest", "kept"):
         states = [state_of(run, checkpoint) for run in (found, expected)]
         assert set(states[0]) == set(states[1])
         assert [name for name in states[0] if states[0][name] != states[1][name]] == []
     assert (found / "model.keras").is_file()
+    assert snapshots(found) == snapshots(expected) != {}
 
 
 @pytest.mark.parametrize("name", INTERRUPTED)
@@ -88,7 +110,7 @@ def test_the_command_stops_at_sigterm_and_goes_on_where_it_says(
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.startswith("epoch 1 of 4"):
+            if line.startswith("step 8 of 36"):
                 assert "% of the time waiting for input" in line
                 process.send_signal(signal.SIGTERM)
                 break

@@ -66,7 +66,7 @@ def test_little_waiting_needs_no_advice() -> None:
 
 @pytest.mark.parametrize(
     ("cache", "named"),
-    [("auto", "input.cache: memory"), ("off", "or disk"), ("disk", "SSD"), ("memory", "batch")],
+    [("auto", "in memory already"), ("off", "or disk"), ("disk", "SSD"), ("memory", "batch")],
 )
 def test_advice_names_what_is_not_done_yet(cache: str, named: str) -> None:
     found = advice(0.42, InputSection.model_validate({"cache": cache}))

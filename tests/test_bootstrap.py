@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from deadlib.evaluation.bootstrap import Resampling, binomial_interval, draw_groups, estimates
+from deadlib.bootstrap import Resampling, binomial_interval, draw_groups, estimates
 from deadlib.metrics import METRICS
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import betaincinv, ndtr, ndtri
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
@@ -69,6 +69,18 @@ class Estimate:
         return found
 
 
+def number(estimate: Estimate) -> str:
+    """0.882, or a dash."""
+    return "–" if estimate.value is None else f"{estimate.value:.3f}"
+
+
+def limits(estimate: Estimate) -> str:
+    """0.873 – 0.890, or nothing."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{estimate.low:.3f} – {estimate.high:.3f}"
+
+
 def estimates(
     statistic: Statistic,
     group_index: NDArray[np.intp],
@@ -92,6 +104,19 @@ def estimates(
         _estimate(value[s], replicates[:, s], left_out[:, s], int(groups_behind[s]), resampling)
         for s in range(len(value))
     ]
+
+
+def of_independent(right: int, of: int, resampling: Resampling) -> Estimate:
+    """The rate of `right` in `of` answers, each taken as independent of the others.
+
+    of: at least 2. A resample of such answers has a binomial number of right ones, so that is what
+    is drawn.
+    """
+    value = right / of
+    rng = np.random.default_rng(resampling.seed)
+    replicates = rng.binomial(of, value, resampling.resamples) / of
+    left_out = np.repeat([right - 1, right], [right, of - right]) / (of - 1)
+    return _estimate(value, replicates, left_out, of, resampling)
 
 
 def bootstrap(
@@ -158,10 +183,11 @@ def basic_interval(value: float, replicates: Floats, tail: float) -> tuple[float
     return max(0.0, float(low)), max(0.0, float(high))
 
 
-def binomial_interval(value: float, groups: int, tail: float) -> tuple[float, float]:
-    """Clopper-Pearson limits where all of `groups` agree; value is 0 or 1."""
-    limit = tail ** (1 / groups)
-    return (limit, 1.0) if value > 0.5 else (0.0, 1 - limit)
+def binomial_interval(hits: int, of: int, tail: float) -> tuple[float, float]:
+    """The exact limits of a rate of `hits` in `of` (Clopper & Pearson 1934)."""
+    low = betaincinv(hits, of - hits + 1, tail) if hits else 0.0
+    high = betaincinv(hits + 1, of - hits, 1 - tail) if hits < of else 1.0
+    return float(low), float(high)
 
 
 def _estimate(
@@ -175,7 +201,7 @@ def _estimate(
         return Estimate(value, reason="too few groups")
     if np.ptp(defined) < 1e-12:
         if behind and min(value, 1 - value) < 1e-12:
-            low, high = binomial_interval(value, behind, resampling.tail)
+            low, high = binomial_interval(round(value) * behind, behind, resampling.tail)
             return Estimate(value, low, high, "binomial")
         return Estimate(value, reason="no change in any resample")
     method = "bca"

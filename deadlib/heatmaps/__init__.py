@@ -1,0 +1,1 @@
+"""A run laid over whole frames, and over time-lapses of them."""

@@ -4,6 +4,7 @@
     >>> deadlib.simulate("phase", "images", seed=1)
     >>> deadlib.convert("images", "dataset")
     >>> run = deadlib.train(deadlib.load_recipe("recipe.yaml"), "run")
+    >>> deadlib.calibrate_run(run)
     >>> deadlib.predict(run, "dataset", "predictions.parquet")
     >>> deadlib.evaluate("predictions.parquet", "report")
     >>> deadlib.explain(run, "dataset", "maps")
@@ -23,17 +24,20 @@ _HOMES = {
     "DeadlibError": "deadlib.errors",
     "Recipe": "deadlib.recipe",
     "Run": "deadlib.runs",
+    "calibrate_run": "deadlib.inference",
     "class_models": "deadlib.interpretation",
     "convert": "tfrecords_tools",
     "evaluate": "deadlib.evaluation",
     "explain": "deadlib.interpretation",
     "explain_frames": "deadlib.interpretation",
     "export": "deadlib.serving",
+    "find_label_errors": "deadlib.evaluation.label_errors",
     "heatmap": "deadlib.heatmaps.heatmap",
     "load_recipe": "deadlib.recipe",
     "open_dataset": "tfrecords_tools",
     "parse_recipe": "deadlib.recipe",
     "predict": "deadlib.inference",
+    "run_study": "deadlib.study",
     "simulate": "deadlib.simulation",
     "train": "deadlib.training",
 }

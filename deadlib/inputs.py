@@ -22,6 +22,7 @@ from deadlib.acquisition import (
     target_pixel_size,
 )
 from deadlib.data.plates import PLATE, Correction, check_plates, correction_for
+from deadlib.data.view import seen_by, view_of
 from deadlib.errors import InputError
 from deadlib.recipe import RELATIVE
 from deadlib.runs import Run
@@ -30,6 +31,7 @@ from tfrecords_tools.conversion import check_out
 from tfrecords_tools.dataset import INFO, Dataset
 from tfrecords_tools.discover import discover
 from tfrecords_tools.shards import PROGRESS_FOLDER
+from tfrecords_tools.view import View, viewed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,9 +71,10 @@ class RunInput:
         """The manifest rows of a split, indexed by row number. Raises InputError where none are."""
         manifest = self.dataset.manifest.reset_index(drop=True)
         split = self.split(asked)
-        chosen = manifest if split == ALL else manifest[manifest["split"] == split]
+        there = manifest["split"].notna()
+        chosen = manifest[there if split == ALL else manifest["split"] == split]
         if chosen.empty:
-            found = ", ".join(sorted(manifest["split"].unique())) or "nothing"
+            found = ", ".join(sorted(manifest["split"][there].unique())) or "nothing"
             raise InputError(
                 f"{self.dataset.folder}: no examples in split {split}; it has {found}; "
                 "choose one of them, or all, with --split"
@@ -121,7 +124,7 @@ def open_input(
         found = "a file" if source.exists() else "not found"
         raise InputError(f"{source}: {found}; give a dataset directory or a folder of images")
     if (source / INFO).is_file() or (source / PROGRESS_FOLDER).is_dir():
-        dataset = open_dataset(source)
+        dataset = _as_the_run_sees(run, open_dataset(source))
         _refuse_to_rescale(run, dataset, acquisition)
     else:
         plan = _plan(run, source, converted, on_bad_image, acquisition, progress, whole_images)
@@ -236,6 +239,23 @@ def _check_made_by_prediction(folder: Path) -> None:
             f"{folder}: the images would be converted into this place, but a dataset stands there "
             "that no earlier prediction made; give another --out"
         )
+
+
+def _as_the_run_sees(run: Run, dataset: Dataset) -> Dataset:
+    """The dataset that the run was trained on with the splits of the run; any other with its
+    classes, where it has the columns that make them."""
+    if dataset.fingerprint == run.dataset["fingerprint"]:
+        return seen_by(run.recipe, dataset)
+    labels = view_of(run.recipe).label
+    if not labels:
+        return dataset
+    if set(labels) <= set(map(str, dataset.manifest.columns)):
+        return viewed(dataset, View(label=labels))
+    raise InputError(
+        f"{dataset.folder}: the classes of the run {run.folder} are made of the columns "
+        f"{', '.join(labels)}, and the dataset has not all of them; convert with them, or "
+        "predict the folder of images itself"
+    )
 
 
 def _refuse_to_rescale(run: Run, dataset: Dataset, acquisition: Acquisition) -> None:

@@ -93,7 +93,7 @@ PRESETS: dict[str, Preset] = {
         input={"size_px": [480, 640], "fit": "resize", "normalise": "dataset"},
         differences=(
             "Images are normalised by the mean and deviation of the training split; the system "
-            "takes those of one augmented batch, or ImageNet's.",
+            "takes those of one augmented batch, or ImageNet's (`normalise: imagenet`).",
             "What lies outside is mirrored about the outermost pixels' centres; in the system "
             "about their rims.",
         ),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -43,6 +43,9 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Kind = TypeVar("Kind", bound=Section)
+
+
 ModelName = Literal[
     "small_cnn",
     "deadnet",
@@ -61,6 +64,7 @@ NormaliseName = Literal[
     "plate",
     "plate_robust",
     "dataset",
+    "imagenet",
     "none",
 ]
 
@@ -82,6 +86,18 @@ class ModelSection(Section):
         "channels are inflated); or the path of a model.keras of the same network",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the logits")
+    head: Literal["average", "concat"] = Field(
+        "average",
+        description="what follows the last feature map: average, its mean over the image and the "
+        "logits; concat, its largest value and its mean, batch normalisation, half the dropout, "
+        "512 units, ReLU, batch normalisation, dropout and the logits (fastai, celldeath)",
+    )
+    stride_in: Literal["1x1", "3x3"] = Field(
+        "1x1",
+        description="resnet50 and resnet101 only: which convolution of a block halves the size: "
+        "1x1, the first (He et al. 2016, Keras' ImageNet weights); 3x3, the second (torchvision, "
+        "celldeath)",
+    )
     pooling: Literal["ceil", "floor"] = Field(
         "ceil", description="deadnet only: how 2 x 2 pooling rounds odd sizes (D-2)"
     )
@@ -131,7 +147,9 @@ class InputSection(Section):
         "plate: mean and deviation of the image's plate, per channel; "
         "plate_robust: median of the plate, and its 1st to 99th percentile for a scale, where "
         "debris or saturation would move mean and deviation; "
-        "dataset: mean and deviation of the training split, per channel; none: intensities in "
+        "dataset: mean and deviation of the training split, per channel; imagenet: those of "
+        "ImageNet's red, green and blue, and their mean for images of other channels; none: "
+        "intensities in "
         "0-1 (integer types are divided by their largest value)",
     )
     illumination: bool = Field(
@@ -164,6 +182,50 @@ class InputSection(Section):
         return self
 
 
+class SplitSection(Section):
+    """Other splits, or other classes, than the conversion's, of the same dataset."""
+
+    where: tuple[str, ...] = Field(
+        (),
+        description="conditions such as time_hours == 1; only examples that meet all of them count",
+    )
+    label: tuple[str, ...] = Field(
+        (),
+        description="columns whose values, joined by a space, are the class, as "
+        "[cell_line, treatment]; by default the label of the conversion",
+    )
+    by: tuple[str, ...] = Field(
+        (),
+        description="columns whose values never cross splits; by default the groups of the "
+        "conversion; [example] tears images apart, and its figures say nothing about new images",
+    )
+    hold_out: tuple[str, ...] = Field(
+        (),
+        description="experiment=N4 makes that the test split; validation:plate=2 the validation",
+    )
+    fractions: tuple[float, float, float] | None = Field(
+        None,
+        description="shares of train, validation and test of what is not held out; by default "
+        "0.7, 0.3, 0 where there are other keys of this section but where and label, else those "
+        "of the conversion",
+    )
+    calibration: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training examples, in whole groups, that no training sees: the "
+        "split `calibration`, on which deadlib-calibrate fits",
+    )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="cross-validation: so many parts of all groups, classes alike in each, of "
+        "which one is the test split",
+    )
+    fold: int = Field(0, ge=0, description="which of the folds is the test split, from 0")
+    seed: int = Field(0, ge=0, description="draws the splits; apart from the seed of the training")
+
+
 class AugmentStep(Section):
     """One augmentation: its name and the parameters of that layer."""
 
@@ -185,6 +247,25 @@ class LossSection(Section):
         "none", description="none; balanced (inverse frequency, mean 1); or a weight by class name"
     )
     focal_gamma: float = Field(2.0, ge=0, description="focal only: the focusing exponent")
+
+
+class FreezeSection(Section):
+    """What stays as model.weights has it. Batch normalisation and the head always learn."""
+
+    body: Literal["never", "first", "always"] = Field(
+        "never",
+        description="the convolutions: never, they learn from the first step; first, after "
+        "`epochs`, with an optimiser that begins anew; always, they never learn (what celldeath "
+        "calls from scratch, C-9)",
+    )
+    epochs: int = Field(
+        1, ge=1, description="first only: so many of the epochs of training come before that"
+    )
+    learning_rate: float = Field(
+        0.01,
+        gt=0,
+        description="first only: peak learning rate of these epochs, of all that learns",
+    )
 
 
 class Multipliers(Section):
@@ -219,6 +300,13 @@ class OptimiserSection(Section):
 
     name: Literal["sgd", "adam", "adamw"] = Field("adamw", description="the optimiser")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate")
+    lowest_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="the peak rate of the first part of the network; the rest of its body learns "
+        "at the geometric mean of this and learning_rate, the head at learning_rate "
+        "(discriminative learning rates); by default all learn alike",
+    )
     weight_decay: float = Field(
         1e-4,
         ge=0,
@@ -234,6 +322,13 @@ class OptimiserSection(Section):
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
     nesterov: bool = Field(True, description="sgd only")
+    beta_1: float = Field(0.9, ge=0, lt=1, description="adam and adamw: memory for the gradient")
+    beta_2: float = Field(
+        0.999, ge=0, lt=1, description="adam and adamw: memory for the gradient's square"
+    )
+    epsilon: float = Field(
+        1e-7, gt=0, description="adam and adamw: added to the root of the gradient's square"
+    )
     clip_norm: float | None = Field(None, gt=0, description="clip the global gradient norm")
 
 
@@ -247,8 +342,24 @@ class ScheduleSection(Section):
     final_fraction: float = Field(
         0.0, ge=0, le=1, description="cosine only: last rate as a share of the peak"
     )
+    momentum: tuple[float, float] | None = Field(
+        None,
+        description="one_cycle only: momentum (sgd) or beta_1 (adam, adamw) goes from the first of "
+        "two numbers to the second while the rate rises, and back while it falls, for example "
+        "[0.95, 0.85]; by default it stays",
+    )
     gamma: float = Field(1e-5, ge=0, description="inverse only: rate x (1 + gamma step)^-power")
     power: float = Field(0.75, ge=0, description="inverse only")
+
+    @model_validator(mode="after")
+    def _momentum_goes_with_one_cycle(self) -> ScheduleSection:
+        if self.momentum is None:
+            return self
+        if self.name != "one_cycle":
+            raise ValueError("momentum cycles with name: one_cycle only; leave it out")
+        if not all(0 <= value < 1 for value in self.momentum):
+            raise ValueError("momentum: expected two numbers from 0 to below 1")
+        return self
 
 
 class TrainingSection(Section):
@@ -259,6 +370,11 @@ class TrainingSection(Section):
         None, ge=1, description="the length of the training in steps, instead of epochs"
     )
     batch: int = Field(32, ge=1, description="examples a step, over all devices together")
+    drop_last: bool = Field(
+        False,
+        description="leave the last batch of an epoch out where it would be smaller; other "
+        "examples are left out in each epoch",
+    )
     mixed_precision: bool = Field(False, description="float16 on GPUs, bfloat16 on CPUs and TPUs")
     jit: Literal["auto", "on", "off"] = Field(
         "auto", description="XLA for the step; auto: on where there is a GPU, off on CPUs"
@@ -348,6 +464,7 @@ class Recipe(Section):
 
     dataset: str = Field(description="the dataset directory, relative to the current folder")
     seed: int = Field(0, ge=0, lt=2**31, description="seeds weights, order and augmentation")
+    split: SplitSection = Field(default_factory=SplitSection)
     model: ModelSection = Field(default_factory=ModelSection)
     input: InputSection = Field(default_factory=InputSection)
     augment: Annotated[tuple[AugmentStep, ...], BeforeValidator(expanded)] = Field(
@@ -356,6 +473,7 @@ class Recipe(Section):
         "the whole list or within it",
     )
     loss: LossSection = Field(default_factory=LossSection)
+    freeze: FreezeSection = Field(default_factory=FreezeSection)
     optimiser: OptimiserSection = Field(default_factory=OptimiserSection)
     schedule: ScheduleSection = Field(default_factory=ScheduleSection)
     training: TrainingSection = Field(default_factory=TrainingSection)
@@ -370,30 +488,44 @@ def load_recipe(path: str | Path, overrides: Overrides = ()) -> Recipe:
 
     Raises RecipeError, naming the file, the path of the key, what was found and what was expected.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not UTF-8 text; save the recipe as UTF-8") from None
-    try:
-        tree = yaml.load(text, _Yaml)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of sections, found {type(tree).__name__}")
+    tree = read_mapping(path, "a recipe")
     for override in overrides:
         _apply_override(tree, override)
     return parse_recipe(tree, origin=str(path))
 
 
+def read_mapping(path: str | Path, kind: str) -> dict[str, Any]:
+    """A YAML file of sections, not validated; `kind` is what it is, as in `a recipe`.
+
+    Raises RecipeError where it cannot be read, is no YAML, or holds something else.
+    """
+    path, noun = Path(path), kind.partition(" ")[2]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot read the {noun} ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not UTF-8 text; save the {noun} as UTF-8") from None
+    try:
+        tree = yaml.load(text, _Yaml)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: {kind} is a mapping of sections, found {type(tree).__name__}")
+    return tree
+
+
 def parse_recipe(tree: Mapping[str, Any], origin: str = "recipe") -> Recipe:
     """Validate a recipe given as a mapping. Raises RecipeError."""
+    return validated(Recipe, tree, origin)
+
+
+def validated(kind: type[Kind], tree: Mapping[str, Any], origin: str) -> Kind:
+    """A mapping as a section of this kind, every problem told in a line. Raises RecipeError."""
     try:
-        return Recipe.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        problems = "\n".join(_describe(problem) for problem in error.errors())
+        problems = "\n".join(_describe(problem, kind) for problem in error.errors())
         raise RecipeError(f"{origin}:\n{problems}") from None
 
 
@@ -488,6 +620,9 @@ def _type_words(annotation: Any) -> str:
         str: "text",
         NoneType: "null",
         tuple[int, int]: "two whole numbers",
+        tuple[float, float]: "two numbers",
+        tuple[float, float, float]: "three numbers",
+        tuple[str, ...]: "list of texts",
         dict[str, float]: "mapping of names to numbers",
         dict[str, Multipliers]: "mapping of patterns to multipliers",
         tuple[AugmentStep, ...]: "list",
@@ -517,12 +652,12 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: {value!r} is not valid YAML") from None
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: Any, kind: type[Section]) -> str:
     """One line for one pydantic problem, with the nearest known name where that helps."""
     location = [part for part in problem["loc"]]
     where = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys(location[:-1], kind)
         return f"  {where}: unknown key; {nearest(str(location[-1]), known)}"
     if problem["type"] == "literal_error":
         known = [
@@ -532,12 +667,12 @@ def _describe(problem: Any) -> str:
             f"  {where}: {problem['input']!r} is unknown; {nearest(str(problem['input']), known)}"
         )
     if problem["type"] == "missing":
-        return f"  {where}: missing; every recipe needs it"
+        return f"  {where}: missing; every {kind.__name__.lower()} needs it"
     return f"  {where}: {problem['msg'].removeprefix('Value error, ')}; found {problem['input']!r}"
 
 
-def _known_keys(location: Sequence[str | int]) -> list[str]:
-    section: Any = Recipe
+def _known_keys(location: Sequence[str | int], kind: type[Section]) -> list[str]:
+    section: Any = kind
     parts = iter(location)
     for part in parts:
         if isinstance(part, int):
@@ -547,7 +682,7 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
             next(parts, None)  # the user's own key
             section = get_args(annotation)[1]
         else:
-            section = annotation if isinstance(annotation, type) else AugmentStep
+            section = annotation if isinstance(annotation, type) else get_args(annotation)[0]
     return list(section.model_fields)
 
 

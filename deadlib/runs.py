@@ -13,6 +13,7 @@ model.keras      the network with the weights kept; written last, so a run direc
                  finished
 predictions.parquet  where deadlib-predict is told no other place
 class_weights/   what deadlib-explain averaged over the training images, one file per layer
+calibration.json, calibration.npz  what deadlib-calibrate fitted; predictions then keep to it
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from deadlib.calibration import Calibration
+from deadlib.calibration.calibration import FILES
 from deadlib.errors import RunError
 from deadlib.recipe import Recipe, load_recipe, recipe_text
+from tfrecords_tools.shards import file_hash
 
 if TYPE_CHECKING:
     import keras
@@ -44,8 +48,10 @@ SNAPSHOTS = "snapshots"
 MODEL = "model.keras"
 PREDICTIONS = "predictions.parquet"
 CLASS_WEIGHTS = "class_weights"
+CALIBRATION = FILES
 ALL = (
     MODEL,
+    *CALIBRATION,
     PREDICTIONS,
     CLASS_WEIGHTS,
     SNAPSHOTS,
@@ -140,6 +146,22 @@ class Run:
         if self.snapshot is not None:
             return snapshot_path(self.folder, self.snapshot)
         return self.folder / MODEL
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What deadlib-calibrate fitted; None where it did not run, and for a snapshot.
+
+        Raises RunError where it is damaged, or was fitted on another network.
+        """
+        if self.snapshot is not None:
+            return None
+        found = Calibration.load(self.folder, self.classes)
+        if found and found.about.get("network_sha256") != file_hash(self.network_path):
+            raise RunError(
+                f"{self.folder}: was calibrated with another network than its {MODEL}; run "
+                f"deadlib-calibrate {self.folder} again, or delete {' and '.join(CALIBRATION)}"
+            )
+        return found
 
     def network(self) -> keras.Model:
         """Load the trained network: preprocessed images in, logits out."""

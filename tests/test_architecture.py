@@ -22,10 +22,16 @@ RANKS = [
         "deadlib.videos",
     },
     {"deadlib.recipe", "deadlib.metrics", "deadlib.views", "deadlib.pages"},
-    {"deadlib.data", "deadlib.augment", "deadlib.models", "deadlib.losses"},
+    {
+        "deadlib.data",
+        "deadlib.augment",
+        "deadlib.models",
+        "deadlib.losses",
+        "deadlib.calibration",
+    },
     {"deadlib.runs"},
     {"deadlib.acquisition", "deadlib.windows"},
-    {"deadlib.inputs", "deadlib.annotation"},
+    {"deadlib.inputs", "deadlib.annotation", "deadlib.controls"},
     {
         "deadlib.simulation",
         "deadlib.training",
@@ -35,6 +41,7 @@ RANKS = [
         "deadlib.interpretation",
         "deadlib.serving",
     },
+    {"deadlib.study"},
     {"deadlib.cli"},
 ]
 RANK_OF = {part: rank for rank, parts in enumerate(RANKS) for part in parts}

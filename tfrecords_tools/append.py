@@ -37,10 +37,21 @@ from tfrecords_tools.plan import (
     picture_identities,
     refuse_bad,
     shown,
+    tell_similar,
+    to_be_joined,
     without_odd_ones,
 )
 from tfrecords_tools.pool import Progress, Workers
 from tfrecords_tools.settings import SPLITS, ConversionSettings
+from tfrecords_tools.similar import (
+    Similar,
+    Sketched,
+    find_similar,
+    known_similar,
+    read_sketches,
+    similar_json,
+    sketched,
+)
 from tfrecords_tools.sources import Sources, natural_key
 from tfrecords_tools.table import BOX_COLUMNS
 
@@ -127,7 +138,12 @@ def plan_addition(
     sources.rows = _unknown_rows(sources, source, earlier)
     images = dict(zip(sources.rows["source_id"], sources.rows["source_paths"], strict=True))
     facts, problems = examine_images(
-        source, images, workers=workers, journal=journal, progress=progress
+        source,
+        images,
+        sketched=original.find_similar,
+        workers=workers,
+        journal=journal,
+        progress=progress,
     )
     sources.problems += problems
     channels = tuple(dataset.channels)
@@ -147,7 +163,9 @@ def plan_addition(
     looks = {key: look(fact) for key, fact in facts.items()}
     useless = images.keys() & {problem.path for problem in problems}
     known = found - new["source_id"].nunique() - len(useless)
-    new, copies, joined = _grouped(new, earlier, looks)
+    sketches = read_sketches(dataset) | sketched(facts)
+    similar = _similar(new, earlier, sketches, original, workers, progress)
+    new, copies, joined = _grouped(new, earlier, looks, similar, original)
     skipped = [problem._asdict() for problem in problems] + copies
     notes = [*sources.notes, *([f"{known} images are in the dataset already"] if known else [])]
     if prefix and not new.empty:
@@ -172,6 +190,8 @@ def plan_addition(
         examples, earlier.by, metadata, {**looks, **earlier.looks}, original, joined
     )
     _keep_what_is_not_known(findings, earlier)
+    alike = similar_json(similar, examples, original.join_similar)
+    tell_similar(alike, split_info, findings)
     findings["warnings"] += [
         f"class {name} is new: it is class {order[name]}, after those that there were; networks "
         "trained before do not know it"
@@ -191,6 +211,8 @@ def plan_addition(
         audit=findings | {"notes": [*dataset.info["audit"].get("notes", []), *notes]},
         skipped=_still_skipped(dataset, skipped, examples),
         facts=all_facts,
+        similar=alike,
+        sketches={key: sketches[key] for key in examples["source_id"] if key in sketches},
         onto=dataset,
         prefix=prefix,
     )
@@ -212,6 +234,11 @@ def _earlier(dataset: Dataset) -> _Earlier:
     examples = dataset.manifest.copy()
     order = {name: place for place, name in enumerate(dataset.classes)}
     examples.insert(3, "class_index", [order.get(label, -1) for label in examples["label"]])
+    return _Earlier(dataset, examples, known_looks(dataset, examples))
+
+
+def known_looks(dataset: Dataset, examples: pd.DataFrame) -> dict[str, Look]:
+    """What is known of the look of the images of some of a dataset's examples, by source_id."""
     info, settings = dataset.info, ConversionSettings.from_json(dataset.info["settings"])
     whole = settings.whole_images
     sizes = [f"{size['width_px']}x{size['height_px']}" for size in info["sizes"]]
@@ -223,7 +250,7 @@ def _earlier(dataset: Dataset) -> _Earlier:
     ):
         size = f"{width}x{height}" if whole else sizes[0] if len(sizes) == 1 else None
         looks[key] = Look(size, depth, key in blank)
-    return _Earlier(dataset, examples, looks)
+    return looks
 
 
 def _earlier_facts(dataset: Dataset) -> list[ImageFacts]:
@@ -297,24 +324,66 @@ def _refuse_other_pixels(new: pd.DataFrame, earlier: _Earlier) -> None:
         )
 
 
+def _similar(
+    new: pd.DataFrame,
+    earlier: _Earlier,
+    sketches: Mapping[str, Sketched],
+    settings: ConversionSettings,
+    workers: Workers,
+    progress: Progress | None,
+) -> Similar | None:
+    """What was found before, and pairs of a new image with another one, new or not."""
+    import pandas as pd
+
+    if not settings.find_similar:
+        return None
+    known = known_similar(earlier.dataset.info) or Similar((), 0)
+    if new.empty:
+        return known
+    both = pd.concat([earlier.examples.astype(object), new.astype(object)], ignore_index=True)
+    names = _group_names(new, earlier)
+    found = find_similar(
+        sketches,
+        both,
+        [*earlier.examples["group"], *names],
+        new=frozenset(new["source_id"]) - set(earlier.examples["source_id"]),
+        workers=workers,
+        progress=progress,
+    )
+    pairs = sorted((*known.pairs, *found.pairs), key=lambda pair: natural_key(pair.one))
+    return Similar(tuple(pairs), known.compared + found.compared)
+
+
+def _group_names(new: pd.DataFrame, earlier: _Earlier) -> list[str]:
+    """The groups of new examples by their own columns; those that there are keep their names."""
+    there, by = earlier.examples, earlier.by
+    for name in by:
+        split.check_column(name, list(new.columns), "split by")
+    known = dict(zip(split.group_names(there, by), there["group"], strict=True))
+    return [known.get(name, name) for name in split.group_names(new, by)]
+
+
 def _grouped(
-    new: pd.DataFrame, earlier: _Earlier, looks: Mapping[str, Look]
+    new: pd.DataFrame,
+    earlier: _Earlier,
+    looks: Mapping[str, Look],
+    similar: Similar | None,
+    settings: ConversionSettings,
 ) -> tuple[pd.DataFrame, list[dict[str, str]], int]:
     """New examples with their group, copies of known images left out and told, sets joined."""
     import pandas as pd
 
     there, by = earlier.examples, earlier.by
-    for name in by:
-        split.check_column(name, list(new.columns), "split by")
-    known = dict(zip(split.group_names(there, by), there["group"], strict=True))
-    names = [known.get(name, name) for name in split.group_names(new, by)]
+    names = _group_names(new, earlier)
     blank = blank_pixels(there, earlier.looks) | blank_pixels(new, looks)
-    columns = ["image_sha256", *WINDOW]
+    columns = ["source_id", "image_sha256", *WINDOW]
     both = pd.concat([there[columns], new[columns]], ignore_index=True)
+    groups_before = [*there["group"], *names]
     groups, joined = split.join_identical(
-        [*there["group"], *names],
+        groups_before,
         picture_identities(both, blank, by),
         dict(zip(there["group"], there["split"], strict=True)),
+        to_be_joined(similar, both, groups_before, settings),
     )
     new = new.reset_index(drop=True)
     new.insert(1, "group", groups[len(there) :])
@@ -440,5 +509,7 @@ def _nothing_new(
         audit=info["audit"] | {"notes": notes},
         skipped=_still_skipped(earlier.dataset, skipped, earlier.examples),
         facts=_facts(info),
+        similar=info.get("similar"),
+        sketches=read_sketches(earlier.dataset),
         onto=earlier.dataset,
     )

@@ -36,6 +36,9 @@ _FULL_ASSOCIATION = 0.9
 # So many independent values of a column in each class count as replicates of it.
 _REPLICATES = 4
 
+# A value with more than this of one class cannot tell a model from a guess.
+_FAIR_SHARE = 0.9
+
 _SAME_OBJECT_OVERLAP = 0.5
 _SHOWN_IDS = 8
 
@@ -95,14 +98,35 @@ def confounding(examples: pd.DataFrame, columns: Sequence[str]) -> list[Confound
     if known.empty or known["label"].nunique() < 2:
         return []
     found = [
-        _assess(known, name)
-        for name in columns
-        if name not in _TREATED_PLACES
-        and _MAKE_THE_LABEL.isdisjoint(name.lower().split("_"))
-        and known[name].nunique() > 1
+        _assess(known, name) for name in columns if may_confound(name) and known[name].nunique() > 1
     ]
     doubtful = [item for item in found if item is not None]
     return sorted(doubtful, key=lambda item: (-item.accuracy_from_column, item.column))
+
+
+def may_confound(column: str) -> bool:
+    """Whether a column may be a shortcut: it neither makes the label nor names treated places."""
+    makes_the_label = not _MAKE_THE_LABEL.isdisjoint(column.lower().split("_"))
+    return column not in _TREATED_PLACES and not makes_the_label
+
+
+def part_of_the_label(column: str, table: np.ndarray) -> bool:
+    """Whether the classes subdivide the values of a column, as `HeLa dead` does the cell line.
+
+    table: counts, (values, classes). An experiment or a plate is never part of a label.
+    """
+    there = table > 0
+    one_value_each = bool((there.sum(axis=0) <= 1).all())
+    return column not in LEVELS and one_value_each and bool((there.sum(axis=1) > 1).any())
+
+
+def mixed_values(table: np.ndarray) -> int:
+    """How many values of a column hold fair shares of two classes, so that they can judge a model.
+
+    table: counts, (values, classes).
+    """
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    return int(((shares < _FAIR_SHARE).all(axis=1) & (table.sum(axis=1) > 0)).sum())
 
 
 def cramers_v(table: np.ndarray) -> float:
@@ -174,7 +198,7 @@ def _assess(examples: pd.DataFrame, column: str) -> Confounding | None:
     by_chance = _p_value(images) > _CHANCE and strength < _FULL_ASSOCIATION
     if accuracy < majority + _ERRORS_REMOVED * (1 - majority) or accuracy <= majority or by_chance:
         return None
-    if _replicated(examples, column, table):
+    if _replicated(examples, column, table) or part_of_the_label(column, table):
         return None
     sentence = _sentence(
         column, accuracy, majority, strength, str(labels.categories[table.sum(axis=0).argmax()])
@@ -225,9 +249,7 @@ def _no_honest_split(
     column: str, table: np.ndarray, values: Sequence[str], labels: Sequence[str]
 ) -> str:
     """What is left for an honest test: values of the column with fair shares of two classes."""
-    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    mixed = int(((shares < 0.9).all(axis=1)).sum())
-    if mixed >= 2:
+    if mixed_values(table) >= 2:
         return f" Only a split by {column} can tell (--split-by {column})."
     largest = table.sum(axis=1).argsort()[::-1][:4]
     parts = "; ".join(

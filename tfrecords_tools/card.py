@@ -14,17 +14,9 @@ from tfrecords_tools.pixels import percentile_name
 from tfrecords_tools.sheet import UNLABELLED, contact_sheet
 from tfrecords_tools.sources import natural_key
 from tfrecords_tools.split import as_text
-from tfrecords_tools.table import BOX_COLUMNS
+from tfrecords_tools.table import PLACE_COLUMNS
 
 __all__ = ["UNLABELLED", "contact_sheet", "data_card"]
-
-# Columns that say which example it is and where it lies, not how it came about.
-_PLACE_COLUMNS = frozenset(
-    {"example_id", "split", "label", "group", "source_id", "source_paths"}
-    | {"image_sha256", "image_crc32c"}
-    | {"top_px", "left_px", "height_px", "width_px", "tile_row", "tile_column"}
-    | {*BOX_COLUMNS, "shard", "index"}
-)
 
 # A column with more values than this is summarised, not counted by value.
 _VALUES_COUNTED = 24
@@ -38,10 +30,11 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
     values are few}); example_sizes and image_sizes; intensity: {channel: low, high, dtypes} in the
     files' units; pixel_size_um and modality, null where not known; plates: [{plate, channel,
     fitted_on, wells, median, mean, deviation}] in unit range; split (by, fractions, seed, hold_out,
-    groups, proof: sentences); notes: sentences on how the images were read; warnings: sentences on
+    groups, proof: sentences); similar: pairs of images that show the same cells, as in deadlib.json
+    (`similar.similar_json`); notes: sentences on how the images were read; warnings: sentences on
     what makes figures from this dataset doubtful; skipped: {path, reason}.
     """
-    manifest, info = dataset.manifest, dataset.info
+    manifest, info = dataset.manifest[dataset.manifest["split"].notna()], dataset.info
     labels = manifest["label"].fillna(UNLABELLED)
     classes = [*dataset.classes, *([UNLABELLED] if (labels == UNLABELLED).any() else [])]
     return {
@@ -65,7 +58,7 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
         "columns": {
             str(name): _column(manifest[name], manifest["split"], labels, dataset.splits)
             for name in manifest
-            if name not in _PLACE_COLUMNS
+            if name not in PLACE_COLUMNS
         },
         "example_sizes": _sizes(manifest),
         "image_sizes": info["sizes"],
@@ -78,6 +71,7 @@ def data_card(dataset: Dataset) -> dict[str, Any]:
         "identical_groups": len(info["audit"]["identical_groups"]),
         "conflicting_labels": len(info["audit"]["conflicting_labels"]),
         "confounding": info["audit"]["confounding"],
+        "similar": info.get("similar"),
         "notes": info["audit"].get("notes", []),
         "warnings": [*info["audit"]["warnings"], *plate_differences(dataset)],
         "skipped": info["skipped"],

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrecords_tools.errors import PlanError
 from tfrecords_tools.settings import ConversionSettings
 
 
@@ -25,6 +26,8 @@ class Window(NamedTuple):
     tile_row: int | None = None
     tile_column: int | None = None
 
+
+TILES = (2, 4, 6, 8)
 
 WINDOW = ("top_px", "left_px", "height_px", "width_px")
 """The manifest's columns of a window."""
@@ -47,6 +50,19 @@ def image_windows(height_px: int, width_px: int, settings: ConversionSettings) -
         stride_px = settings.stride_px or settings.crop_px
         return sliding_windows(height_px, width_px, settings.crop_px, stride_px, settings.lattice)
     return [Window(0, 0, height_px, width_px)]
+
+
+def grid_of(tiles: int) -> tuple[int, int]:
+    """Rows and columns of the grid that cuts an image into so many tiles, wider than high.
+
+    As the celldeath slicer has them but for 8, which it cut into 3 x 3 = 9. Raises PlanError for
+    other numbers than 2, 4, 6 and 8.
+    """
+    if tiles not in TILES:
+        numbers = ", ".join(str(number) for number in TILES)
+        raise PlanError(f"{tiles} tiles: expected {numbers}, or a grid such as 3x3")
+    columns = math.ceil(math.sqrt(tiles)) if tiles < 8 else 4
+    return tiles // columns, columns
 
 
 def grid_windows(height_px: int, width_px: int, rows: int, columns: int) -> list[Window]:

@@ -25,6 +25,7 @@ from tfrecords_tools.tfrecord import read_record
 INFO = "deadlib.json"
 MANIFEST = "manifest.parquet"
 INTENSITY = "intensity.parquet"
+SKETCHES = "sketches.parquet"
 SCHEMA_VERSION = 1
 SAVED = ".before"
 
@@ -44,7 +45,12 @@ class Dataset:
     @cached_property
     def manifest(self) -> pd.DataFrame:
         """One row per example; row number i is the record whose feature `row` is i."""
-        return manifest_frame(read_document(self.manifest_path))
+        return manifest_frame(self.manifest_table)
+
+    @cached_property
+    def manifest_table(self) -> pa.Table:
+        """The manifest as it is stored, columns in their own types."""
+        return read_document(self.manifest_path)
 
     @cached_property
     def manifest_path(self) -> Path:
@@ -171,8 +177,12 @@ def saved_document(folder: Path, name: str) -> Path:
 
 def documents(info: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The files beside the shards whose size and checksum deadlib.json lists; a dataset of an
-    earlier version has no intensities."""
-    listed = {MANIFEST: info["manifest"], INTENSITY: info.get("plate_intensity")}
+    earlier version has no intensities, one whose images were not compared no sketches."""
+    listed = {
+        MANIFEST: info["manifest"],
+        INTENSITY: info.get("plate_intensity"),
+        SKETCHES: info.get("sketches"),
+    }
     return {name: facts for name, facts in listed.items() if facts is not None}
 
 

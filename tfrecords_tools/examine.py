@@ -25,12 +25,14 @@ _DEFAULT_CHANNELS = {1: ("intensity",), 3: ("red", "green", "blue")}
 class _Task(NamedTuple):
     source: Path
     images: tuple[tuple[str, tuple[str, ...]], ...]
+    sketched: bool
 
 
 def examine_images(
     source: Path,
     images: Mapping[str, tuple[str, ...]],
     *,
+    sketched: bool = False,
     workers: Workers = 1,
     journal: Journal | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -38,7 +40,8 @@ def examine_images(
     """Facts by source id, and a problem for each image that cannot be read.
 
     Few images are looked at here and now; of many, the facts are kept in the journal and those
-    that it knows are taken from there. Problems are never kept.
+    that it knows are taken from there. Problems are never kept. `sketched`: with the sketches that
+    similar images are found by.
     """
     found: dict[str, ImageFacts | str] = {}
 
@@ -51,7 +54,7 @@ def examine_images(
 
     if len(images) < _IMAGES_WORTH_A_POOL:
         workers, journal = 1, None
-    tasks = _tasks(source.absolute(), images, journal, found)
+    tasks = _tasks(source.absolute(), images, journal, found, sketched)
     run_tasks(_examine_task, tasks, workers=workers, finished=collect)
     if progress is not None:
         progress("looking at images", len(found), len(images))
@@ -65,6 +68,7 @@ def _tasks(
     images: Mapping[str, tuple[str, ...]],
     journal: Journal | None,
     found: dict[str, ImageFacts | str],
+    sketched: bool,
 ) -> Iterator[_Task]:
     """Tasks for the images that are not in the journal yet; what it knows goes to `found`."""
     waiting: list[tuple[str, tuple[str, ...]]] = []
@@ -74,15 +78,15 @@ def _tasks(
             if place % _IMAGES_PER_TASK == 0:
                 journal.read_news()
             known = journal.recall(paths)
-            if known is not None:
+            if known is not None and (known.sketch is not None or not sketched):
                 found[key] = known
                 continue
         waiting.append((key, paths))
         if len(waiting) == _IMAGES_PER_TASK:
-            yield _Task(source, tuple(waiting))
+            yield _Task(source, tuple(waiting), sketched)
             waiting = []
     if waiting:
-        yield _Task(source, tuple(waiting))
+        yield _Task(source, tuple(waiting), sketched)
 
 
 def channel_names(settings: ConversionSettings, facts: Mapping[str, ImageFacts]) -> tuple[str, ...]:
@@ -177,12 +181,12 @@ def _odd(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _examine_task(task: _Task) -> list[tuple[str, ImageFacts | str]]:
-    return [(key, _examine_one(task.source, paths)) for key, paths in task.images]
+    return [(key, _examine_one(task.source, paths, task.sketched)) for key, paths in task.images]
 
 
-def _examine_one(source: Path, paths: Sequence[str]) -> ImageFacts | str:
+def _examine_one(source: Path, paths: Sequence[str], sketched: bool) -> ImageFacts | str:
     try:
-        return examine([source / path for path in paths])
+        return examine([source / path for path in paths], sketched)
     except ImageError as error:
         # The message names the file by its whole path; the list of problems names it already.
         text = str(error)

@@ -23,6 +23,7 @@ from tfrecords_tools.errors import ImageError
 from tfrecords_tools.locator import Locator
 from tfrecords_tools.planes import one_image
 from tfrecords_tools.resample import resampled
+from tfrecords_tools.sketch import sketch
 from tfrecords_tools.tiff import damaged, read_tiff
 
 _FORMAT_OF_SUFFIX = {
@@ -57,7 +58,8 @@ class ImageFacts:
     """What is known of an image once it has been decoded.
 
     `low` and `high` are the smallest and largest intensity of each channel, in the file's units;
-    `sha256` is `pixel_hash` of the image, `crc32c` its `pixel_checksum`.
+    `sha256` is `pixel_hash` of the image, `crc32c` its `pixel_checksum`, `sketch` what tells
+    whether another image shows the same, None where it was not asked for.
     """
 
     height_px: int
@@ -68,6 +70,7 @@ class ImageFacts:
     crc32c: int
     low: tuple[float, ...]
     high: tuple[float, ...]
+    sketch: str | None = None
 
 
 def read_image(locator: str | Path | Locator) -> np.ndarray:
@@ -143,7 +146,7 @@ def pixel_checksum(image: np.ndarray) -> int:
     return int(google_crc32c.extend(start, pixels))
 
 
-def examine(locators: Sequence[str | Path]) -> ImageFacts:
+def examine(locators: Sequence[str | Path], sketched: bool = False) -> ImageFacts:
     """Decode an image (or its channels, as `read_stack`) fully and say what it is.
 
     Raises ImageError as `read_stack` does.
@@ -159,6 +162,7 @@ def examine(locators: Sequence[str | Path]) -> ImageFacts:
         crc32c=pixel_checksum(image),
         low=tuple(float(value) for value in image.min(axis=(0, 1))),
         high=tuple(float(value) for value in image.max(axis=(0, 1))),
+        sketch=sketch(image) if sketched else None,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tfrecords_tools.container import row_letters
 from tfrecords_tools.errors import SourceError
 from tfrecords_tools.locator import Locator
+from tfrecords_tools.naming import labels_in, named_label
 from tfrecords_tools.pattern import CHANNEL_PLACE
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import Problem, Row, SourceImage, natural_key
@@ -143,6 +144,8 @@ def image_row(source_id: str, image: SourceImage, settings: ConversionSettings) 
     label = None
     if settings.labels == "pattern":
         label = named
+    elif settings.labels == "names":
+        label = named_label(source_id, settings.label_names)
     elif settings.labels == "folder":
         # An export's own folders (one per time point) are no classes: its images say where it lies.
         place = image.paths[0] if CHANNEL_PLACE in source_id else source_id
@@ -326,6 +329,12 @@ def check_labels(
         )
     place = "lies in no class folder" if settings.labels == "folder" else "no label"
     for row in unlabelled:
+        if settings.labels == "names":
+            found = labels_in(row["source_id"], settings.label_names)
+            place = (
+                f"its name has {' and '.join(found) or 'none'} of the labels "
+                f"{', '.join(settings.label_names)}, expected exactly one"
+            )
         where = f" in row {row[ROW_NUMBER]} of {settings.table}" if ROW_NUMBER in row else ""
         reason = f"{place}{where}; give it one, or leave it out"
         problems.append(Problem(row["source_id"], reason))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,14 @@ from tfrecords_tools.rules import columns_of
 from tfrecords_tools.scale import mixed_scales
 from tfrecords_tools.sequences import annotated_side
 from tfrecords_tools.settings import SPLITS, ConversionSettings
+from tfrecords_tools.similar import (
+    Similar,
+    Sketched,
+    find_similar,
+    similar_json,
+    sketched,
+    told,
+)
 from tfrecords_tools.sources import Problem, Sources, natural_key
 from tfrecords_tools.table import TIMES, metadata_name
 
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
 APPEARANCE = ("image_size", "bit_depth")
 _PROBLEMS_SHOWN = 200
 _NAMES_SHOWN = 6
+_MEMBERS_TOLD = 100
 
 
 @dataclass(frozen=True)
@@ -66,13 +75,18 @@ class Plan:
     classes: tuple[str, ...]
     channels: tuple[str, ...]
     split_info: dict[str, Any]
-    """by, fractions, seed, hold_out, counts {split: {class: examples}}, groups, proof."""
+    """by, fractions, seed, hold_out, counts {split: {class: examples}}, groups, members {split: the
+    first 100 groups}, proof."""
     audit: dict[str, Any]
     """blank, identical_groups, conflicting_labels, confounding; sentences: notes, warnings."""
     skipped: tuple[dict[str, str], ...]
     """{path, reason} of every source image or table row that was left out."""
     facts: dict[str, Any]
     """intensity {channel: {low, high, dtypes}}, sizes [{height_px, width_px, images}], dtypes."""
+    similar: dict[str, Any] | None = None
+    """Images that show the same cells (`similar.similar_json`); None where nobody looked."""
+    sketches: Mapping[str, Sketched] = field(default_factory=dict)
+    """By source id, so that images that are added later can be compared."""
     onto: Dataset | None = None
     """The dataset that this adds to; its examples then stand first."""
     prefix: str = ""
@@ -124,7 +138,12 @@ def make_plan(
     )
     images = dict(zip(sources.rows["source_id"], sources.rows["source_paths"], strict=True))
     facts, problems = examine_images(
-        source, images, workers=workers, journal=journal, progress=progress
+        source,
+        images,
+        sketched=settings.find_similar,
+        workers=workers,
+        journal=journal,
+        progress=progress,
     )
     sources.problems += problems
     channels = channel_names(settings, facts) if facts else settings.channels
@@ -141,7 +160,14 @@ def make_plan(
     looks = {key: look(fact) for key, fact in facts.items()}
     by = split.group_columns(settings.split_by, ["source_id", "label", *sources.metadata])
     identities = picture_identities(examples, blank_pixels(examples, looks), by)
-    groups, joined = split.join_identical(list(split.group_names(examples, by)), identities)
+    named = list(split.group_names(examples, by))
+    sketches = sketched(facts)
+    similar = None
+    if settings.find_similar:
+        similar = find_similar(sketches, examples, named, workers=workers, progress=progress)
+    groups, joined = split.join_identical(
+        named, identities, together=to_be_joined(similar, examples, named, settings)
+    )
     examples.insert(1, "group", groups)
     assigned = split.assign_splits(
         class_counts(examples), settings.fractions, settings.seed, held_out(examples, settings)
@@ -149,6 +175,8 @@ def make_plan(
     examples.insert(1, "split", [assigned[group] for group in groups])
     split_info, findings = audited(examples, by, sources.metadata, looks, settings, len(joined))
     findings["warnings"] += sources.warnings
+    alike = similar_json(similar, examples, settings.join_similar)
+    tell_similar(alike, split_info, findings)
     name = _dataset_name(source, settings)
     used = {key: facts[key] for key in dict.fromkeys(examples["source_id"])}
     check_request(examples, summary(used, channels)["sizes"], settings)
@@ -165,6 +193,8 @@ def make_plan(
         audit=findings | {"notes": sources.notes},
         skipped=tuple(problem._asdict() for problem in problems),
         facts=summary(used, channels),
+        similar=alike,
+        sketches={key: sketches[key] for key in used if key in sketches},
     )
 
 
@@ -275,7 +305,8 @@ def audited(
     findings = _findings(examples, metadata, looks, identities, settings)
     warnings += _unknown_levels(examples, by) + findings.pop("sentences")
     if joined:
-        proof.append(f"{joined} sets of groups joined, as they hold identical images")
+        identical = "identical or similar" if settings.join_similar else "identical"
+        proof.append(f"{joined} sets of groups joined, as they hold {identical} images")
     if tuple(by) == ("example_id",):
         warnings.append(
             "split by example: windows of one image stand in several splits, so the figures say "
@@ -290,9 +321,44 @@ def audited(
         "groups": {
             name: int(examples["group"][examples["split"] == name].nunique()) for name in SPLITS
         },
+        "members": {
+            str(name): sorted(found["group"].unique(), key=natural_key)[:_MEMBERS_TOLD]
+            for name, found in examples.groupby("split", sort=False)
+        },
         "proof": proof,
     }
     return split_info, {**findings, "warnings": warnings}
+
+
+def to_be_joined(
+    similar: Similar | None,
+    examples: pd.DataFrame,
+    groups: Sequence[str],
+    settings: ConversionSettings,
+) -> list[tuple[str, str]]:
+    """The groups that hold images which show the same cells, two by two, where they are to be
+    joined."""
+    if similar is None or not settings.join_similar:
+        return []
+    of_image: dict[str, dict[str, None]] = {}
+    for name, group in zip(examples["source_id"], groups, strict=True):
+        of_image.setdefault(name, {})[group] = None
+    pairs = [(pair.one, pair.other) for pair in similar.pairs]
+    return [
+        (next(iter(of_image[one])), group)
+        for one, other in pairs
+        if one in of_image and other in of_image
+        for group in (*of_image[one], *of_image[other])
+    ]
+
+
+def tell_similar(
+    alike: Mapping[str, Any] | None, split_info: dict[str, Any], findings: dict[str, Any]
+) -> None:
+    """Add what was found of similar images to the proof of the split, or to the warnings."""
+    proof, warnings = told(alike)
+    split_info["proof"] += proof
+    findings["warnings"] += warnings
 
 
 def _findings(

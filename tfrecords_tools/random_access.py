@@ -41,11 +41,21 @@ class SplitReader:
     """
 
     def __init__(self, dataset: Dataset, split: str) -> None:
-        self._paths = dataset.shard_paths(split)
-        shard_of = {path.name: place for place, path in enumerate(self._paths)}
         manifest = dataset.manifest
         self.rows = np.flatnonzero((manifest["split"] == split).to_numpy())
         """(N,) int64, the manifest rows of the images, in order."""
+        if not len(self.rows):
+            raise DatasetError(
+                f"{dataset.folder}: no split {split!r}; it has {', '.join(dataset.splits)}"
+            )
+        holding = set(manifest["shard"].iloc[self.rows])
+        # of a view only some of the records, from shards of any split
+        self._paths = [
+            dataset.folder / shard["file"]
+            for shard in dataset.info["shards"]
+            if shard["file"] in holding
+        ]
+        shard_of = {path.name: place for place, path in enumerate(self._paths)}
         self._shard = manifest["shard"].iloc[self.rows].map(shard_of).to_numpy()
         self._index = manifest["index"].to_numpy()[self.rows]
         with ThreadPoolExecutor(_INDEXED_TOGETHER) as pool:

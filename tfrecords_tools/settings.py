@@ -13,7 +13,7 @@ from tfrecords_tools.planes import check_z
 from tfrecords_tools.rules import parse_rule
 
 SPLITS = ("train", "validation", "test")
-LABEL_SOURCES = ("folder", "pattern", "table", "boxes", "rules", "annotations", "none")
+LABEL_SOURCES = ("folder", "names", "pattern", "table", "boxes", "rules", "annotations", "none")
 ENCODINGS = ("raw", "png", "jpeg")
 JPEG_QUALITY = 95
 PAGES = ("time", "z", "channel")
@@ -32,7 +32,9 @@ class ConversionSettings:
 
     # Labels and metadata.
     labels: str = "folder"
-    """folder (SOURCE/<class>/...), pattern, table, boxes, rules, annotations, or none."""
+    """folder (SOURCE/<class>/...), names, pattern, table, boxes, rules, annotations, or none."""
+    label_names: tuple[str, ...] = ()
+    """Classes, one of which stands in every file name; of several the longest (naming.py)."""
     annotations: str | None = None
     """The log of what annotators said of sequences of crops (annotations.py); placed as `table`."""
     label_rules: tuple[str, ...] = ()
@@ -84,6 +86,10 @@ class ConversionSettings:
     hold_out: tuple[str, ...] = ()
     """`column=value` (into test) or `validation:column=value`."""
     seed: int = 0
+    find_similar: bool = True
+    """Look for images that show the same cells: overlapping fields and near-duplicates."""
+    join_similar: bool = False
+    """Make one group of the groups of such images."""
 
     # Intensities of each plate.
     normalise_to: tuple[str, ...] = ()
@@ -144,6 +150,13 @@ class ConversionSettings:
             raise PlanError(
                 "labels from rules need label rules, for example 'healthy: light_dose_s == 0'"
             )
+        if bool(self.label_names) != (self.labels == "names"):
+            raise PlanError(
+                f"labels from {self.labels}, label names {', '.join(self.label_names) or 'none'}: "
+                "the classes that stand in file names go with labels from names"
+            )
+        if len(set(self.label_names)) < len(self.label_names) or "" in self.label_names:
+            raise PlanError(f"label names {', '.join(self.label_names)}: one is empty or twice")
         if (self.labels == "annotations") != (self.annotations is not None):
             raise PlanError(
                 f"labels from {self.labels}, annotations {self.annotations or 'none'}: a log of "
@@ -207,6 +220,11 @@ class ConversionSettings:
             raise PlanError(
                 "split by example is the ungrouped split; it combines with no other column"
             )
+        if self.join_similar and not self.find_similar:
+            raise PlanError(
+                "join_similar joins what find_similar finds; look for similar images, or leave the "
+                "joining out"
+            )
         for rule in self.hold_out:
             parse_hold_out(rule)
         for rule in self.normalise_to:
@@ -235,6 +253,8 @@ class ConversionSettings:
             split_by=(),
             fractions=(0.0, 0.0, 1.0),
             hold_out=(),
+            find_similar=False,
+            join_similar=False,
             name=None,
             encoding="raw",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,8 +90,10 @@ def join_identical(
     groups: Sequence[str],
     identities: Sequence[Hashable | None],
     placed: Mapping[str, str] = NOTHING_PLACED,
+    together: Iterable[tuple[str, str]] = (),
 ) -> tuple[list[str], list[list[str]]]:
-    """Join groups that share an identity (the pixels of an image), whatever their names.
+    """Join groups that share an identity (the pixels of an image), whatever their names, and those
+    that are to be `together`.
 
     Returns the name of each example's joined group, and the groups that were joined. An identity
     of None joins nothing. Groups that are `placed` in a split keep their names, and others join
@@ -105,13 +107,18 @@ def join_identical(
             group = parent[group]
         return group
 
+    def join(group: str, other_group: str) -> None:
+        # The smaller name leads, so that the result does not depend on the order of examples.
+        one, other = root(group), root(other_group)
+        parent[max(one, other)] = min(one, other)
+
     first_with: dict[Hashable, str] = {}
     for group, identity in zip(groups, identities, strict=True):
         if identity is None:
             continue
-        one, other = root(group), root(first_with.setdefault(identity, group))
-        # The smaller name leads, so that the result does not depend on the order of examples.
-        parent[max(one, other)] = min(one, other)
+        join(group, first_with.setdefault(identity, group))
+    for group, other_group in together:
+        join(group, other_group)
     members: dict[str, list[str]] = {}
     for group in sorted(parent):
         members.setdefault(root(group), []).append(group)
@@ -131,8 +138,8 @@ def _check_one_place(found: Sequence[str], there: Sequence[str], placed: Mapping
         new = [group for group in found if group not in placed]
         places = "; ".join(f"{group} ({placed[group]})" for group in there[:_SHOWN_IDS])
         raise LeakError(
-            f"{_shown(new) or 'a new image'} holds images identical to some of {places}, which "
-            "stand in different splits already; leave the copies out"
+            f"{_shown(new) or 'a new image'} holds images identical or similar to some of "
+            f"{places}, which stand in different splits already; leave them out"
         )
 
 
@@ -185,8 +192,8 @@ def held_out_groups(examples: pd.DataFrame, target: pd.Series) -> dict[str, str]
             )
             raise LeakError(
                 f"hold out: {group} cannot be torn apart, as it is one group or joined by "
-                f"identical images, but it has examples for {lines}. Hold out all of them, or "
-                "remove the copies"
+                f"identical or similar images, but it has examples for {lines}. Hold out all of "
+                "them, or remove the copies"
             )
         fixed[str(group)] = str(found.iloc[0])
     return fixed

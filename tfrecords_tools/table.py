@@ -34,6 +34,13 @@ TEXT_COLUMNS = frozenset(
 TIMES = frozenset({"time_index", "time_hours"})
 ROW_NUMBER = "row_number"
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+# Columns of the manifest that say which example it is and where it lies, not how it came about.
+PLACE_COLUMNS = frozenset(
+    {"example_id", "split", "label", "group", "source_id", "source_paths"}
+    | {"image_sha256", "image_crc32c"}
+    | {"top_px", "left_px", "height_px", "width_px", "tile_row", "tile_column"}
+    | {*BOX_COLUMNS, "shard", "index"}
+)
 
 # The manifest's and the prediction table's own columns; a source's column of that name is renamed.
 RESERVED_COLUMNS = frozenset(
@@ -56,6 +63,9 @@ RESERVED_COLUMNS = frozenset(
         "shard",
         "index",
         "predicted",
+        "prediction_set",
+        "out_of_distribution",
+        "softmax_temperature",
         "embedding",
     }
 )

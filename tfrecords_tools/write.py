@@ -30,6 +30,7 @@ from tfrecords_tools.dataset import (
     MANIFEST,
     SAVED,
     SCHEMA_VERSION,
+    SKETCHES,
     Dataset,
     document_path,
     open_dataset,
@@ -59,6 +60,7 @@ from tfrecords_tools.shards import (
     write_whole,
 )
 from tfrecords_tools.share import WHOLE, Share
+from tfrecords_tools.similar import sketch_bytes
 from tfrecords_tools.tfds import tfds_documents
 
 _PLAN = "plan.json"
@@ -215,6 +217,12 @@ def _documents(
         "bytes": len(intensity),
         "sha256": hashlib.sha256(intensity).hexdigest(),
     }
+    sketches = sketch_bytes(plan.sketches)
+    if sketches is not None:
+        info["sketches"] = {
+            "bytes": len(sketches),
+            "sha256": hashlib.sha256(sketches).hexdigest(),
+        }
     readable_by_tfds = tfds_documents(
         plan.name,
         plan.classes,
@@ -227,6 +235,7 @@ def _documents(
     return {
         MANIFEST: draft.manifest,
         INTENSITY: intensity,
+        **({SKETCHES: sketches} if sketches is not None else {}),
         **readable_by_tfds,
         INFO: json_bytes(info),
     }
@@ -268,6 +277,7 @@ def _plan_document(plan: Plan, manifest: bytes) -> dict[str, Any]:
         "settings": plan.settings.to_json(),
         "split": plan.split_info,
         "audit": plan.audit,
+        "similar": plan.similar,
         "skipped": list(plan.skipped),
         "intensity": plan.facts["intensity"],
         "sizes": plan.facts["sizes"],

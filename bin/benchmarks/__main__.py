@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 from augment import augment
+from bootstrap import bootstrap, coverage
 from common import machine
+from controls import controls
 from convert import convert
 from data import data
 from deadnet import deadnet
@@ -25,7 +27,10 @@ def bench() -> None:
 
 for command in (
     augment,
+    bootstrap,
+    controls,
     convert,
+    coverage,
     data,
     deadnet,
     encodings,

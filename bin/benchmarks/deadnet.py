@@ -49,7 +49,6 @@ def deadnet(rounds: int, steps: int, batch: int, size_px: int) -> None:
 
 
 def _own_steps(folder: Path, steps: int, batch: int, size_px: int) -> Callable[[], None]:
-    import tensorflow as tf
 
     import deadlib
     from deadlib.training.build import build_trainer
@@ -76,7 +75,7 @@ def _own_steps(folder: Path, steps: int, batch: int, size_px: int) -> Callable[[
 
     def work() -> None:
         for _ in range(steps):
-            trainer.step(next(batches), tf.constant(next(done), tf.int32))
+            trainer.step(next(batches), next(done))
         trainer.totals.numpy()
 
     return work

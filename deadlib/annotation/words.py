@@ -81,7 +81,7 @@ def warnings(found: Concordance) -> list[str]:
     if found.overlapping and found.unit == "position" and found.units < FEWEST_UNITS:
         return [
             f"Only {found.units} independent positions: the intervals rest on few draws and are "
-            "likely too narrow. More positions help; more items of the same positions do not."
+            "wide for it. More positions help; more items of the same positions do not."
         ]
     return []
 

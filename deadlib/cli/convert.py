@@ -99,7 +99,9 @@ class _Convert(terminal.Command):
 @click.argument("out", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--labels",
-    type=click.Choice(["folder", "pattern", "table", "boxes", "rules", "annotations", "none"]),
+    type=click.Choice(
+        ["folder", "names", "pattern", "table", "boxes", "rules", "annotations", "none"]
+    ),
     help="Where the class stands.  [default: by the options given; otherwise the class folder]",
 )
 @click.option(
@@ -108,6 +110,13 @@ class _Convert(terminal.Command):
     help="File names with named parts, such as '{plate}_{well}_{field}_{channel}.tif': each "
     "becomes a column, {label} is the class, {*} is anything, {field:d} digits only. With a / it "
     "is matched on the path below SOURCE. Or the preset celldeath.",
+)
+@click.option(
+    "--label-names",
+    callback=_names,
+    metavar="A,B,...",
+    help="Classes, one of which stands somewhere in every file name (folders do not count); of "
+    "labels within each other the longest.",
 )
 @click.option(
     "--table",
@@ -161,6 +170,11 @@ class _Convert(terminal.Command):
     "pattern; files reads every file on its own.",
 )
 @click.option("--tile", callback=_grid, metavar="RxC", help="Cut each image into a grid, as 2x2.")
+@click.option(
+    "--tiles",
+    type=click.Choice(["2", "4", "6", "8"]),
+    help="Cut each image into so many tiles: 4 is --tile 2x2, 8 is 2x4.",
+)
 @click.option("--crop-px", type=int, metavar="N", help="Cut square crops of this side.")
 @click.option(
     "--stride-px", type=int, metavar="N", help="Step between crops.  [default: their side]"
@@ -214,6 +228,17 @@ class _Convert(terminal.Command):
     multiple=True,
     metavar="COLUMN=VALUE",
     help="Put these into test and nothing else; validation:COLUMN=VALUE into validation.",
+)
+@click.option(
+    "--find-similar/--no-find-similar",
+    default=True,
+    help="Look for images that show the same cells: overlapping fields and near-duplicates.  "
+    "[default: look]",
+)
+@click.option(
+    "--join-similar",
+    is_flag=True,
+    help="Make one group of groups with such images, so that they never stand in two splits.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Decides which groups go where.")
 @click.option(
@@ -310,6 +335,7 @@ def main(
     """
     from tfrecords_tools import open_dataset, write_dataset
     from tfrecords_tools.conversion import check_out
+    from tfrecords_tools.cut import grid_of
     from tfrecords_tools.encodings import in_words
     from tfrecords_tools.journal import Journal
     from tfrecords_tools.memory import peak_memory
@@ -327,7 +353,12 @@ def main(
         )
     if scheduler is not None and workers is not None:
         raise click.UsageError("--workers are processes here, --scheduler has its own; choose one")
+    tiles = options.pop("tiles")
+    if tiles is not None and options["tile"] is not None:
+        raise click.UsageError("--tile and --tiles are two grids; choose one")
     given = _given(options, settings_file)
+    if tiles is not None:
+        given["tile"] = grid_of(int(tiles))
     settings = _settings(options | given)
     peak = click.get_current_context().with_resource(peak_memory())
     journal = None
@@ -492,6 +523,8 @@ def _label_source(boxes: str | None, options: dict[str, Any]) -> str:
         return "annotations"
     if options["label_rules"]:
         return "rules"
+    if options["label_names"]:
+        return "names"
     if options["table"] is not None:
         return "table"
     if pattern is not None and ("{label" in pattern or "{" not in pattern):

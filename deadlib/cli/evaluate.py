@@ -62,9 +62,40 @@ if TYPE_CHECKING:
     help="Responses that the labels were made from: also how good a model on them can be.",
 )
 @click.option(
+    "--controls",
+    is_flag=True,
+    help="Also look for shortcuts: what intensity, background, cell count, plate or place alone "
+    "can tell.",
+)
+@click.option(
+    "--levels",
+    metavar="COLUMNS",
+    help="Columns that lie within each other, the coarsest first: experiment,plate,well. Intervals "
+    "are over the coarsest.  [default: those of experiment, plate, well, position, field that "
+    "the table has, shown beside the intervals over groups]",
+)
+@click.option(
+    "--against",
+    metavar="OTHER.parquet",
+    type=click.Path(path_type=Path),
+    help="Another model's predictions of the same examples: is one of the two better?",
+)
+@click.option(
+    "--humans",
+    metavar="ANSWERS.csv",
+    type=click.Path(path_type=Path),
+    help="People's answers to the same images (subject, training, image, answer).",
+)
+@click.option(
     "--dataset",
     type=click.Path(path_type=Path, file_okay=False),
     help="Where pictures of the worst errors come from.  [default: the dataset the table names]",
+)
+@click.option(
+    "--cheating-gap",
+    is_flag=True,
+    help="Train the recipe again on a random split, and show what that would have claimed.  "
+    "Takes as long as the training did; kept in OUT/cheating-gap.",
 )
 def main(
     predictions: Path,
@@ -76,13 +107,18 @@ def main(
     virtual_batches: int | None,
     per_class: int,
     annotations: Path | None,
+    controls: bool,
+    levels: str | None,
+    against: Path | None,
+    humans: Path | None,
     dataset: Path | None,
+    cheating_gap: bool,
 ) -> None:
     """Turn PREDICTIONS into a report: how good, how sure of it, and where it fails.
 
     PREDICTIONS is what deadlib-predict wrote, or any Parquet or CSV table with a column `label`
-    and one column `probability_<class>` for each class. Writes metrics.json, figures/ and
-    report.html, one file that opens offline. Every figure has a 95 % interval over independent
+    and one column `probability_<class>` for each class. Writes report.html, one file
+    that opens offline, report.json and figures/. Every figure has a 95 % interval over independent
     groups.
 
     \b
@@ -90,7 +126,8 @@ def main(
       deadlib-evaluate run/predictions.parquet
       deadlib-evaluate theirs.csv --group-by plate --out theirs
     """
-    from deadlib.evaluation import assess, write_report
+    from deadlib.evaluation import assess, compose
+    from deadlib.evaluation.controls import controls as shortcuts
 
     out = out or predictions.with_name(f"{predictions.stem}-report")
     with terminal.native_output_to(None):
@@ -104,15 +141,41 @@ def main(
                 virtual_batches=virtual_batches,
                 per_class=per_class,
                 annotations=annotations,
+                dataset=dataset,
+                levels=[name.strip() for name in levels.split(",")] if levels else (),
+                against=against,
+                humans=humans,
                 progress=progress,
             )
-            report = write_report(found, out, dataset=dataset, progress=progress)
-        for warning in [*found.alarms, *found.predictions.warnings]:
-            terminal.warn(warning)
+            sections = [shortcuts(found, progress)] if controls else []
+            if cheating_gap:
+                from deadlib import study
+
+                folder = out / "cheating-gap"
+                sections.append(
+                    study.cheating_gap(
+                        None,
+                        predictions,
+                        folder,
+                        group_by=group_by,
+                        resampling=found.resampling,
+                        progress=progress,
+                    )
+                )
+            report = compose(found, sections, progress)
+            page = report.write(out, terminal.command_line())
+        for _, remark in report.remarks:
+            if remark.level != "note":
+                terminal.warn(remark.text)
+    for question, answer in report.verdict.items():
+        terminal.show(f"{question} {answer}")
+    for section, remark in report.remarks:
+        if section is not None and section.key in ("comparison", "humans"):
+            terminal.show(f"{section.title}: {remark.text}")
     terminal.show(_metric_table(found))
     if found.virtual:
         terminal.show(_virtual_table(found, found.virtual))
-    terminal.show(f"report: {report}")
+    terminal.show(f"report: {page}")
 
 
 def _virtual_table(evaluation: Evaluation, virtual: VirtualBatches) -> Table:

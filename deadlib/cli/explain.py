@@ -23,7 +23,7 @@ from deadlib.interpretation.names import MAPS, METHODS, WEIGHTS
 )
 @click.option(
     "--split",
-    type=click.Choice(["auto", "all", "train", "validation", "test"]),
+    type=click.Choice(["auto", "all", "train", "validation", "calibration", "test"]),
     default="auto",
     help="auto: test of the dataset that the run was trained on, everything of any other.",
 )

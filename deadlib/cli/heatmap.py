@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -186,7 +184,7 @@ def main(
             positions=_names(positions),
             group_by=group_by,
             acquisition=Acquisition(pixel_size_um, modality, rescale),
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=terminal.command_line(),
             progress=progress,
             warn=terminal.warn,
         )

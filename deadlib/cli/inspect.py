@@ -56,8 +56,15 @@ _VALUES_SHOWN = 8
 @click.option(
     "--example", metavar="ID", help="Show one example instead: its columns, and all its channels."
 )
+@click.option(
+    "--similar",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PNG",
+    help="Draw instead pairs of images that show the same cells, laid on each other.",
+)
 def main(
     dataset: Path,
+    similar: Path | None,
     sheet: Path | None,
     per_class: int,
     seed: int,
@@ -77,6 +84,7 @@ def main(
     \b
     deadlib-inspect dataset
     deadlib-inspect dataset --sheet look.png --per-class 12 --verify
+    deadlib-inspect dataset --similar pairs.png
     deadlib-inspect dataset --example dead/B03_1.tif_01_02 --out look.png
     deadlib-inspect configs/quickstart.yaml --augmentations --out look.png
     """
@@ -93,6 +101,9 @@ def main(
     from tfrecords_tools.dataset import open_dataset
 
     opened = open_dataset(dataset)
+    if similar is not None:
+        _show_similar(opened, similar)
+        return
     if example is not None:
         _show_example(opened, example, out)
         return
@@ -105,6 +116,23 @@ def main(
     with terminal.native_output_to(None):
         contact_sheet(opened, sheet, per_class=per_class, seed=seed)
     terminal.show(f"contact sheet: {sheet}")
+
+
+def _show_similar(dataset: Dataset, path: Path) -> None:
+    """Every pair in words, and a picture of the first ones."""
+    from tfrecords_tools.montage import montage
+
+    montage(dataset, path)
+    found = dataset.info["similar"]
+    for pair in found["pairs"]:
+        terminal.show(
+            f"{pair['one']} and {pair['other']}: {pair['overlap']:.0%} in common, shifted by "
+            f"{pair['down_px']} px down and {pair['right_px']} px right, correlation "
+            f"{pair['correlation']:.2f}; {' and '.join(pair['splits'])}"
+        )
+    count = f"{len(found['pairs'])} pairs of {found['compared']} compared"
+    terminal.show(f"{count}, {found['across_splits']} of them in two splits")
+    terminal.show(f"pairs laid on each other: {path}")
 
 
 def _show_example(dataset: Dataset, example_id: str, out: Path | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NO_LABEL = "without a label"
+UNLIKE = 0.99
+"""Beyond this share of known images an image counts as unlike the training images."""
 
 
 @click.command(cls=terminal.Command, name="predict")
@@ -28,7 +29,7 @@ NO_LABEL = "without a label"
 )
 @click.option(
     "--split",
-    type=click.Choice(["auto", "all", "train", "validation", "test"]),
+    type=click.Choice(["auto", "all", "train", "validation", "calibration", "test"]),
     default="auto",
     help="auto: test of the dataset that the run was trained on, everything of any other.",
 )
@@ -74,7 +75,8 @@ def main(
     it is converted first, in the same way, beside the table. Labels may be missing.
 
     The table holds, for each image, the class predicted, the probability of each class, the
-    network's embedding, and everything known of the image. It is Parquet:
+    network's embedding, and everything known of the image; after deadlib-calibrate also the
+    classes that it may be, and how unlike the training images it is. It is Parquet:
     pandas.read_parquet("predictions.parquet").
 
     \b
@@ -99,7 +101,7 @@ def main(
             views=int(views),
             on_bad_image=on_bad_image,
             acquisition=Acquisition(pixel_size_um, modality, rescale),
-            command=_command(),
+            command=terminal.command_line(),
             progress=progress,
             warn=terminal.warn,
         )
@@ -112,13 +114,26 @@ def _report(out: Path) -> None:
     from deadlib.inference import read_metadata
 
     metadata = read_metadata(out)
-    frame = pd.read_parquet(out, columns=["label", "predicted"])
+    calibrated = ["prediction_set", "out_of_distribution"] if metadata["calibration"] else []
+    frame = pd.read_parquet(out, columns=["label", "predicted", *calibrated])
     terminal.show(_counts(frame, metadata["classes"]))
     terminal.show(
         f"{len(frame)} images ({metadata['predicted_split']}) of {metadata['dataset']}: {out}"
     )
+    if calibrated:
+        terminal.show(_sureness(frame))
     if frame["label"].notna().any():
         terminal.note(f"next: deadlib-evaluate {shlex.quote(str(out))}")
+
+
+def _sureness(frame: pd.DataFrame) -> str:
+    """How many answers of a calibrated run can be taken."""
+    sure = int((frame["prediction_set"].map(len) == 1).sum())
+    unlike = int((frame["out_of_distribution"] > UNLIKE).sum())
+    return (
+        f"sure of {sure} (one class in the prediction set), unsure of {len(frame) - sure}; "
+        f"{unlike} less like the training images than {100 * UNLIKE:g} of 100 known ones"
+    )
 
 
 def _counts(frame: pd.DataFrame, classes: list[str]) -> Any:
@@ -135,10 +150,6 @@ def _counts(frame: pd.DataFrame, classes: list[str]) -> Any:
         if len(predicted):
             table.add_row(label, *(str(int((predicted == name).sum())) for name in classes))
     return table
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ deadlib's own words on a copy of the real one.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -47,6 +48,11 @@ def note(message: str) -> None:
 def warn(message: str) -> None:
     """A loud line on stderr."""
     _stderr.print(f"WARNING: {message}", style="bold yellow", markup=False, soft_wrap=True)
+
+
+def command_line() -> str:
+    """What was typed, for whoever does it again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def show(renderable: Any) -> None:

@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print the recipe with every default and what each key means, and end.",
 )
+@click.option(
+    "--find-lr",
+    is_flag=True,
+    help="Test which learning rate suits the recipe, write a plot and a table beside the run "
+    "directory, and end. No run is made or changed.",
+)
 @click.option("--resume", is_flag=True, help="Continue a run that was stopped, from its last step.")
 @click.option("--overwrite", is_flag=True, help="Delete the run that stands in the directory.")
 def main(
@@ -44,6 +50,7 @@ def main(
     run_folder: Path | None,
     overrides: tuple[str, ...],
     explain: bool,
+    find_lr: bool,
     resume: bool,
     overwrite: bool,
 ) -> None:
@@ -53,6 +60,7 @@ def main(
     deadlib-train configs/quickstart.yaml --run run
     deadlib-train configs/quickstart.yaml --run run --resume
     deadlib-train configs/quickstart.yaml --set model.name=resnet50 --explain
+    deadlib-train configs/quickstart.yaml --run run --find-lr
 
     Ctrl-C or SIGTERM ends after the step at hand with a checkpoint; --resume then goes on to the
     same weights that an undisturbed run would have reached. docs/train.md says more, docs/recipe.md
@@ -65,6 +73,11 @@ def main(
         terminal.show(explained_text(resolved))
         return
     folder = run_folder or Path("runs") / recipe.stem
+    if find_lr:
+        if resume or overwrite:
+            raise click.UsageError("--find-lr trains no run; leave out --resume and --overwrite")
+        _find_learning_rate(resolved, folder)
+        return
     _refuse_early(resolved, folder, resume=resume, overwrite=overwrite)
     with terminal.native_output_to(folder / "log.txt"):
         run = _train(resolved, folder, resume=resume, overwrite=overwrite)
@@ -73,12 +86,36 @@ def main(
 
 def _refuse_early(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> None:
     """All that can be known to be wrong before TensorFlow is started and a folder made."""
+    from deadlib.data.view import open_viewed
     from deadlib.runs import check_free
     from deadlib.training.checks import check_recipe
-    from tfrecords_tools import open_dataset
 
     check_free(folder, recipe, resume=resume, overwrite=overwrite)
-    check_recipe(recipe, open_dataset(recipe.dataset), terminal.warn)
+    check_recipe(recipe, open_viewed(recipe), terminal.warn)
+
+
+def _find_learning_rate(recipe: Recipe, folder: Path) -> None:
+    from deadlib.data.view import open_viewed
+    from deadlib.training.checks import check_recipe
+
+    check_recipe(recipe, open_viewed(recipe), terminal.warn)
+    out = folder.with_name(f"{folder.name}-learning-rates")
+    with terminal.native_output_to(None):
+        from deadlib.training.rate_test import find_learning_rate
+
+        with terminal.progress() as progress:
+            found = find_learning_rate(recipe, out, progress=progress)
+    if found.suggestion is None:
+        advice = (
+            "the loss does not fall at any rate: look at the labels, the normalisation and the "
+            "augmentation of the recipe, or take a larger training.batch"
+        )
+    else:
+        advice = (
+            f"suggestion: optimiser.learning_rate: {found.suggestion:.2g}, where the loss falls "
+            f"most steeply\n  --set optimiser.learning_rate={found.suggestion:.2g}"
+        )
+    terminal.show(f"{advice}\nplot: {out}.png\ntable: {out}.csv")
 
 
 def _train(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> Run:
@@ -145,9 +182,12 @@ def _show_result(run: Run) -> None:
             table.add_row(words.replace("_", " "), f"{value:.4f}", style=style)
     terminal.show(table)
     dataset = run.dataset["path"]
+    set_apart = run.recipe.split.calibration > 0
+    calibrate = f"  deadlib-calibrate {run.folder}\n" if set_apart else ""
     terminal.show(
         f"run: {run.folder}\n"
         "next:\n"
+        f"{calibrate}"
         f"  deadlib-predict {run.folder} {dataset}\n"
         f"  deadlib-evaluate {run.folder / 'predictions.parquet'}\n"
         f"  tensorboard --logdir {run.folder / 'tensorboard'}"

@@ -67,12 +67,19 @@ def available_memory_bytes() -> int | None:
     return int(fields["MemAvailable"].split()[0]) * 1024
 
 
+def _rows_hash(dataset: Dataset, split: str) -> str:
+    """Which rows a split has, as a view may give it others."""
+    rows = np.flatnonzero((dataset.manifest["split"] == split).to_numpy()).astype("<i8")
+    return hashlib.sha256(rows.tobytes()).hexdigest()
+
+
 def cache_path(folder: Path, dataset: Dataset, split: str, section: InputSection) -> Path:
     """Where `on_disk` keeps a split, by the dataset's fingerprint and the input section."""
     key = {
         "version": VERSION,
         "fingerprint": dataset.fingerprint,
         "split": split,
+        "rows": _rows_hash(dataset, split),
         "input": section.model_dump(mode="json", exclude={"cache", "cache_folder"}),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()

@@ -107,7 +107,8 @@ def correction_for(
         centre, scale = np.zeros_like(centre), np.ones_like(scale)
         reference = {"mean": centre[0], "deviation": scale[0]}
     return Correction(
-        key=np.array([number[pair] for pair in pairs], np.int32),
+        # what a view leaves out has no split, and is never read
+        key=np.array([number.get(pair, 0) for pair in pairs], np.int32),
         centre=centre,
         scale=scale,
         reference_centre=np.asarray(reference["mean"], np.float32),

@@ -31,6 +31,12 @@ USUAL_CONTRAST = 0.2
 FITTED = ("dataset", *PLATE)
 """The ways of input.normalise that need statistics fitted on the training split."""
 
+GIVEN = (*FITTED, "imagenet")
+"""The ways of input.normalise by the same mean and deviation for all images."""
+
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of red, green and blue over ImageNet, in unit range, as torchvision and fastai have them."""
+
 STORED_PER_DEVIATION = 4000
 STORED_ZERO, STORED_LARGEST = 32767, 65535
 """Of per_image_16bit: what a stored integer is, 32767 + 4000 deviations. DeadNet's network takes
@@ -73,6 +79,15 @@ def fit_statistics(batches: Iterable[np.ndarray]) -> Statistics:
         mean=tuple(float(value) for value in mean),
         deviation=tuple(float(value) for value in deviation),
     )
+
+
+def imagenet_statistics(channels: int) -> Statistics:
+    """ImageNet's for three channels, which are taken for red, green and blue; the mean of the three
+    for each of another number of channels."""
+    if channels == len(IMAGENET_MEAN):
+        return Statistics(IMAGENET_MEAN, IMAGENET_DEVIATION)
+    mean, deviation = float(np.mean(IMAGENET_MEAN)), float(np.mean(IMAGENET_DEVIATION))
+    return Statistics((mean,) * channels, (deviation,) * channels)
 
 
 def fit_size(image: tf.Tensor, section: InputSection) -> tf.Tensor:
@@ -136,8 +151,8 @@ class Preprocess(keras.layers.Layer):
         self.normalisation = normalisation
         self.mean = None if mean is None else [float(value) for value in mean]
         self.deviation = None if deviation is None else [float(value) for value in deviation]
-        if normalisation in FITTED and (self.mean is None or self.deviation is None):
-            raise ValueError(f"normalise: {normalisation} needs statistics of the training split")
+        if normalisation in GIVEN and (self.mean is None or self.deviation is None):
+            raise ValueError(f"normalise: {normalisation} needs a mean and a deviation")
 
     def call(self, images: Any) -> Any:
         if self.crops_last:
@@ -157,7 +172,7 @@ class Preprocess(keras.layers.Layer):
         images = ops.cast(images, "float32")
         if self.normalisation == "none":
             return images
-        if self.normalisation in FITTED:
+        if self.normalisation in GIVEN:
             deviation = np.maximum(np.asarray(self.deviation, np.float32), SMALLEST_DEVIATION)
             return (images - np.asarray(self.mean, np.float32)) / deviation
         mean = ops.mean(images, axis=(1, 2), keepdims=True)
@@ -205,6 +220,8 @@ def preprocess_for(section: InputSection, dataset: Mapping[str, Any]) -> Preproc
             f"input.normalise: {section.normalise} needs the statistics of the training split, and "
             "dataset.json of the run has none; train the run again"
         )
+    if section.normalise == "imagenet":
+        statistics = imagenet_statistics(len(dataset["channels"])).to_json()
     return Preprocess(
         section.size_px,
         section.fit,

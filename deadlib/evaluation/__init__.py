@@ -2,6 +2,14 @@
 
 from deadlib.bootstrap import Estimate
 from deadlib.evaluation.assess import Evaluation, assess
-from deadlib.evaluation.report import evaluate, write_report
+from deadlib.evaluation.report import Report, compose, evaluate, write_report
 
-__all__ = ["Estimate", "Evaluation", "assess", "evaluate", "write_report"]
+__all__ = [
+    "Estimate",
+    "Evaluation",
+    "Report",
+    "assess",
+    "compose",
+    "evaluate",
+    "write_report",
+]

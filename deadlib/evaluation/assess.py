@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,15 +13,16 @@ from deadlib._version import __version__
 from deadlib.annotation import Concordance, concordance_of
 from deadlib.bootstrap import Resampling
 from deadlib.errors import PredictionError
+from deadlib.evaluation.comparison import Comparison, compare
+from deadlib.evaluation.humans import Humans, against_humans
+from deadlib.evaluation.levels import Tier, measure_levels
 from deadlib.evaluation.measure import Level, measure
 from deadlib.evaluation.parts import Part, measure_parts, sample_columns
 from deadlib.evaluation.table import Predictions, read_predictions
 from deadlib.evaluation.units import Units
 from deadlib.evaluation.virtual import PER_CLASS, VirtualBatches, measure_virtual_batches
 from tfrecords_tools.annotations import read_annotations
-from tfrecords_tools.audit import Confounding, confounding
 
-SCHEMA_VERSION = 1
 FEWEST_RESAMPLES = 100
 LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib")
 
@@ -33,7 +34,10 @@ class Evaluation:
     """Everything that a report says, in numbers.
 
     by_group is None where no group has several examples of one class; virtual is None where it was
-    not asked for, annotations and annotators where no log is given; by_column: column -> values.
+    not asked for, annotations and annotators where no log is given; by_column: column -> values;
+    dataset: where pictures come from, None for the one that the table names; levels: experiments,
+    plates, wells, where they are nested; comparison, humans: where another table of predictions, or
+    people's answers, are given.
     """
 
     predictions: Predictions
@@ -44,31 +48,14 @@ class Evaluation:
     annotations: Path | None
     annotators: Concordance | None
     by_column: dict[str, list[Part]]
-    confounding: list[Confounding]
-
-    @property
-    def alarms(self) -> list[str]:
-        """What takes the meaning from every figure here."""
-        metadata = self.predictions.metadata
-        seen = metadata.get("seen_in_training") or 0
-        found = [item.sentence for item in self.confounding]
-        told = {
-            "In the dataset": (metadata.get("card") or {}).get("confounding"),
-            "In the dataset that the model was trained on": metadata.get("trained_on_confounding"),
-        }
-        for place, items in told.items():
-            found += [f"{place}, {item['sentence']}" for item in items or []]
-        if seen:
-            found.append(
-                f"{seen:,} of the predicted images also stand in the training or validation split "
-                "that the model learnt from: its answers on them say nothing about new images."
-            )
-        return found
+    dataset: Path | None = None
+    levels: Sequence[Tier] = ()
+    comparison: Comparison | None = None
+    humans: Humans | None = None
 
     def to_json(self) -> dict[str, Any]:
         table = self.predictions
         return {
-            "schema_version": SCHEMA_VERSION,
             "predictions": str(table.path),
             "split": table.split,
             "classes": list(table.classes),
@@ -80,31 +67,17 @@ class Evaluation:
             "left_out": {"unlabelled": table.unlabelled, "other_splits": table.other_splits},
             "interval": {
                 "level": self.resampling.level,
-                "method": "BCa bootstrap over groups",
+                "method": "bootstrap over groups; see the method of each figure",
                 "resamples": self.resampling.resamples,
                 "seed": self.resampling.seed,
             },
-            "alarms": self.alarms,
-            "warnings": list(table.warnings),
-            "confounding": [found.to_json() for found in self.confounding],
             "by_example": self.by_example.to_json(),
             "by_group": self.by_group.to_json() if self.by_group else None,
-            "virtual_batches": self._virtual_to_json(),
-            "annotators": self.annotators.to_json() if self.annotators else None,
             "by_column": {
                 name: [part.to_json() for part in parts] for name, parts in self.by_column.items()
             },
             "versions": versions(),
         }
-
-    def _virtual_to_json(self) -> dict[str, Any] | None:
-        if self.virtual is None:
-            return None
-        return self.virtual.to_json(
-            self.by_example.metrics["balanced_accuracy"],
-            self.by_example.groups,
-            self.predictions.group_column or "row",
-        )
 
 
 def assess(
@@ -117,6 +90,10 @@ def assess(
     virtual_batches: int | None = None,
     per_class: int = PER_CLASS,
     annotations: str | Path | None = None,
+    dataset: str | Path | None = None,
+    levels: Sequence[str] = (),
+    against: str | Path | None = None,
+    humans: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """The numbers of `evaluate`, without writing anything; the same arguments and errors."""
@@ -125,7 +102,8 @@ def assess(
             f"{bootstrap} resamples are too few for a 95 % interval; ask for at least "
             f"{FEWEST_RESAMPLES}, better 2000"
         )
-    table = read_predictions(Path(predictions), group_by=group_by, split=split)
+    coarsest = levels[0] if levels else None
+    table = read_predictions(Path(predictions), group_by=group_by or coarsest, split=split)
     resampling = Resampling(bootstrap, seed)
     units = Units(table.class_index, table.probabilities, table.group_index)
     # before the bootstrap, which takes its time: this may refuse
@@ -137,11 +115,14 @@ def assess(
         else None
     )
     annotators = None if annotations is None else _annotators(annotations, table, resampling)
+    comparison = None if against is None else compare(table, Path(against), resampling)
+    people = None if humans is None else against_humans(table, Path(humans), resampling)
+    tiers = measure_levels(table, levels, resampling)
     averaged = units.by_group()
     columns = sample_columns(table.frame)
-    levels = [units, averaged] if len(averaged) < len(units) else [units]
-    tick = ticker(progress, "bootstrap", bootstrap * (len(levels) + len(columns)))
-    measured = [measure(level, table.classes, resampling, tick) for level in levels]
+    kinds = [units, averaged] if len(averaged) < len(units) else [units]
+    tick = ticker(progress, "bootstrap", bootstrap * (len(kinds) + len(columns)))
+    measured = [measure(kind, table.classes, resampling, tick) for kind in kinds]
     by_column = {}
     for name, values in columns.items():
         by_column[name] = measure_parts(units, values, table.classes, resampling)
@@ -155,7 +136,10 @@ def assess(
         annotations=None if annotations is None else Path(annotations),
         annotators=annotators,
         by_column=by_column,
-        confounding=_confounding(table, columns),
+        dataset=None if dataset is None else Path(dataset),
+        levels=tiers,
+        comparison=comparison,
+        humans=people,
     )
 
 
@@ -186,18 +170,3 @@ def _annotators(log: str | Path, table: Predictions, resampling: Resampling) -> 
             f"{table.path}, {', '.join(table.classes)}: give the log that its labels were made from"
         )
     return found
-
-
-def _confounding(table: Predictions, columns: Iterable[str]) -> list[Confounding]:
-    """The audit of the dataset, made from the rows under evaluation where no data card tells.
-
-    A test split of a few groups often has one class on each plate by chance; what counts is the
-    whole dataset, whose card a table made by deadlib carries.
-    """
-    if table.metadata.get("card"):
-        return []
-    names = [name for joined in columns for name in joined.split(" = ") if name != "group"]
-    examples = table.frame.assign(group=table.group_index)
-    if "source_id" not in examples:
-        examples["source_id"] = examples.index
-    return confounding(examples, names)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -13,48 +14,91 @@ from numpy.typing import NDArray
 
 from deadlib.evaluation.curves import GRID, Band
 from deadlib.evaluation.measure import Level
+from deadlib.evaluation.overfitting import over_fitting_begins
 from deadlib.evaluation.parts import Part
 from deadlib.metrics import CALIBRATION_BINS, METRICS
 from deadlib.pages.drawing import COLOURS, GREY, INK, Drawing, colours, figure_of
 
 SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#cfe3f1", "#5ba3d0", "#0b4f86"])
 MOST_PARTS_DRAWN = 40
+# up to so many classes a cell of the confusion matrix holds its interval and count, or its share
+DETAILED, NUMBERED = 8, 25
+# of more classes than colours, so many curves stand out and the others are grey
+WORST_CURVES, OTHERS = 4, "#c9ced3"
+# more classes than named colours
+SPECTRUM = matplotlib.colormaps["turbo"]
+LOSS = "Loss"
 
 
 def confusion_matrix(name: str, level: Level, classes: Sequence[str], noun: str) -> Drawing:
-    """Row shares with interval and count in every cell."""
+    """Row shares: with interval and count for few classes, as a number for more, then as a shade.
+
+    However many classes there are, names are printed large enough to read.
+    """
     size = len(classes)
-    side = max(3.2, 1.05 * size + 1.4)
-    with figure_of((side + 0.7, side)) as (figure, draw):
+    side = _side_inches(size)
+    longest = max(map(len, classes)) * 0.075
+    with figure_of((side + 1.2 + longest, side + 0.8 + (longest if size > 3 else 0))) as (
+        figure,
+        draw,
+    ):
         axes = figure.subplots()
         shares = np.array([[share.value or 0.0 for share in row] for row in level.shares])
         axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
         for row, column in np.ndindex(size, size):
-            _cell(axes, level, row, column, size)
-        axes.set_xticks(range(size), classes, rotation=0 if size < 4 else 30)
-        totals = [f"{label}\n(n = {level.class_counts[label]:,})" for label in classes]
+            if size <= DETAILED:
+                _cell(axes, level, row, column, size)
+            elif shares[row, column] >= (0.005 if size <= NUMBERED else 0.095):
+                _number(
+                    axes, float(shares[row, column]), row, column, 8 if size <= NUMBERED else 5.5
+                )
+        turn = 0 if size < 4 else 30 if size <= DETAILED else 90
+        axes.set_xticks(range(size), classes, rotation=turn, ha="right" if turn == 30 else "center")
+        separator = "\n" if size <= DETAILED else "  "
+        totals = [f"{label}{separator}(n = {level.class_counts[label]:,})" for label in classes]
         axes.set_yticks(range(size), totals)
+        if size > NUMBERED:
+            axes.tick_params(labelsize=6.5)
         axes.set(xlabel="called", ylabel="truly", title=f"Of 100 {noun} of each class")
         axes.spines[:].set_visible(False)
         axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="white", linewidth=2)
+        if size <= DETAILED:
+            axes.grid(which="minor", color="white", linewidth=2)
+        else:
+            # so that an eye can follow a row to its name
+            axes.grid(which="minor", color="#e3e7ea", linewidth=0.5)
         axes.tick_params(which="both", length=0)
         cells = (
             f"{classes[r]} called {classes[c]}: {100 * shares[r, c]:.0f} %"
             for r, c in np.ndindex(size, size)
+            if size <= DETAILED or shares[r, c] >= 0.005
         )
         return draw(name, "Confusion matrix. " + "; ".join(cells) + ".")
+
+
+def _side_inches(classes: int) -> float:
+    per_class = 1.05 if classes <= DETAILED else 0.36 if classes <= NUMBERED else 0.155
+    return max(2.6, per_class * classes)
+
+
+def _number(axes: Axes, share: float, row: int, column: int, size: float) -> None:
+    colour = "white" if share > 0.6 else INK
+    axes.text(
+        column, row, f"{100 * share:.0f}",
+        ha="center", va="center", color=colour, fontsize=size,
+    )  # fmt: skip
 
 
 def roc(level: Level) -> Drawing:
     with figure_of((4.2, 4.0)) as (figure, draw):
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="guessing")
-        for colour, (label, curves) in zip(colours(), level.curves.items(), strict=False):
-            _band(axes, curves.true_positive_rate, colour, label)
+        curves = {label: found.true_positive_rate for label, found in level.curves.items()}
+        for label, band, colour in _standing_out(curves):
+            _band(axes, band, colour, label)
             # the curve begins at (0, 0): up to here without any false positive
-            axes.plot([0, 0], [0, curves.true_positive_rate.value[0]], color=colour)
+            axes.plot([0, 0], [0, band.value[0]], color=colour or OTHERS)
         axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
         _unit_square(axes)
         axes.legend(loc="lower right")
@@ -65,10 +109,14 @@ def roc(level: Level) -> Drawing:
 def precision_recall(level: Level) -> Drawing:
     with figure_of((4.2, 4.0)) as (figure, draw):
         axes = figure.subplots()
-        for colour, (label, curves) in zip(colours(), level.curves.items(), strict=False):
-            axes.axhline(curves.share, color=colour, linewidth=1, linestyle=":")
-            _band(axes, curves.precision, colour, label)
-        axes.plot([], [], color=GREY, linewidth=1, linestyle=":", label="guessing")
+        bands = {label: found.precision for label, found in level.curves.items()}
+        for label, band, colour in _standing_out(bands):
+            if len(bands) <= len(COLOURS):
+                share = level.curves[label].share
+                axes.axhline(share, color=colour, linewidth=1, linestyle=":")
+            _band(axes, band, colour, label)
+        if len(bands) <= len(COLOURS):
+            axes.plot([], [], color=GREY, linewidth=1, linestyle=":", label="guessing")
         axes.set(xlabel="recall", ylabel="precision", title="Precision and recall")
         _unit_square(axes)
         axes.legend(loc="lower left")
@@ -76,6 +124,15 @@ def precision_recall(level: Level) -> Drawing:
         return draw(
             "precision_recall", f"Precision-recall curves of {', '.join(level.curves)}; {area}."
         )
+
+
+def _standing_out(bands: Mapping[str, Band]) -> list[tuple[str, Band, str | None]]:
+    """Each curve with its colour; of many classes only the lowest curves, drawn last, have one."""
+    if len(bands) <= len(COLOURS):
+        return [(label, band, COLOURS[k]) for k, (label, band) in enumerate(bands.items())]
+    lowest = sorted(bands, key=lambda label: float(bands[label].value.mean()))[:WORST_CURVES]
+    others = [(label, band, None) for label, band in bands.items() if label not in lowest]
+    return [*others, *((label, bands[label], COLOURS[k]) for k, label in enumerate(lowest))]
 
 
 def reliability(level: Level, classes: int) -> Drawing:
@@ -148,30 +205,91 @@ def by_column(name: str, column: str, parts: Sequence[Part], metric: str) -> Dra
         return draw(name, f"{title} of each {column}, with intervals.")
 
 
+def classes_by_value(
+    name: str,
+    column: str,
+    values: Sequence[str],
+    counts: Sequence[Sequence[int]],
+    classes: Sequence[str],
+) -> Drawing:
+    """What share of each value of a column is of each class, with the number of examples."""
+    values, shown = values[:MOST_PARTS_DRAWN], np.array(counts[:MOST_PARTS_DRAWN], float)
+    shares = shown / np.maximum(shown.sum(axis=1, keepdims=True), 1)
+    few = len(classes) <= len(COLOURS)
+    shades = COLOURS if few else [SPECTRUM(k / (len(classes) - 1)) for k in range(len(classes))]
+    # a colour that stands for one of sixty classes tells nothing: no names then
+    columns = 4 if few else 3
+    lines = math.ceil(len(classes) / columns) if len(classes) <= NUMBERED else 0
+    with figure_of((5.2, 1.0 + 0.26 * len(shown) + 0.2 * lines)) as (figure, draw):
+        axes = figure.subplots()
+        left = np.zeros(len(shown))
+        for k, label in enumerate(classes):
+            axes.barh(
+                range(len(shown)), 100 * shares[:, k], left=left, height=0.72, color=shades[k],
+                edgecolor="white", linewidth=0.6, label=label,
+            )  # fmt: skip
+            left += 100 * shares[:, k]
+        totals = [
+            f"{value}  (n = {int(row.sum()):,})" for value, row in zip(values, shown, strict=True)
+        ]
+        axes.set_yticks(range(len(shown)), totals)
+        axes.invert_yaxis()
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.set(xlabel="percent of the images", title=f"Classes in each {column}", xlim=(0, 100))
+        if lines:
+            figure.legend(loc="outside lower center", ncols=min(len(classes), columns))
+        parts = (
+            f"{value}: "
+            + ", ".join(f"{int(n)} {c}" for n, c in zip(row, classes, strict=True) if n)
+            for value, row in zip(values, shown, strict=True)
+        )
+        return draw(name, f"Classes in each {column}. " + "; ".join(parts) + ".")
+
+
 def learning_curves(history: Sequence[dict[str, Any]], kept_epoch: float | None) -> Drawing:
-    """Loss, accuracy and the validation metrics over epochs, as far as the history has them."""
+    """Loss, accuracy and the validation metrics over epochs, as far as the history has them; on the
+    loss, from when on the network over-fits."""
     panels = _panels(history)
+    begins = over_fitting_epoch(history)
     with figure_of((3.5 * len(panels), 3.1)) as (figure, draw):
         for axes, (title, lines) in zip(
             np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
         ):
             for colour, (label, values) in zip(colours(), lines.items(), strict=False):
-                epochs = [row.get("epoch", place + 1) for place, row in enumerate(history)]
                 marker = "o" if len(history) < 3 else ""
-                axes.plot(epochs, values, color=colour, label=label, marker=marker)
+                axes.plot(_epochs(history), values, color=colour, label=label, marker=marker)
             if kept_epoch is not None:
                 axes.axvline(kept_epoch, color=GREY, linewidth=1, linestyle=":", label="epoch kept")
+            if begins is not None and title == LOSS:
+                end = _epochs(history)[-1]
+                axes.axvspan(begins, end, color=COLOURS[4], alpha=0.15, linewidth=0)
+                axes.axvline(begins, color=COLOURS[4], linewidth=1.4, label="over-fitting begins")
             axes.set(xlabel="epoch", title=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend()
         length = history[-1].get("epoch", len(history))
         kept = f" Epoch {kept_epoch:.6g} was kept." if kept_epoch is not None else ""
-        return draw("learning_curves", f"{', '.join(panels)} over {length:.6g} epochs.{kept}")
+        turned = f" Over-fitting begins at epoch {begins:.6g}." if begins is not None else ""
+        words = f"{', '.join(panels)} over {length:.6g} epochs.{kept}{turned}"
+        return draw("learning_curves", words)
+
+
+def over_fitting_epoch(history: Sequence[dict[str, Any]]) -> float | None:
+    """The epoch from which on the network over-fits; None where it does not, or nothing tells."""
+    losses = _panels(history).get(LOSS, {})
+    if losses.keys() < {"training", "validation"}:
+        return None
+    return over_fitting_begins(losses["training"], losses["validation"], _epochs(history))
+
+
+def _epochs(history: Sequence[dict[str, Any]]) -> list[float]:
+    return [row.get("epoch", place + 1) for place, row in enumerate(history)]
 
 
 def _panels(history: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
     wanted: dict[str, dict[str, tuple[str, ...]]] = {
-        "Loss": {
+        LOSS: {
             "training": ("train_loss", "loss"),
             "validation": ("validation_example_loss", "validation_loss", "val_loss"),
         },
@@ -226,7 +344,10 @@ def _cell(axes: Axes, level: Level, row: int, column: int, size: int) -> None:
     )  # fmt: skip
 
 
-def _band(axes: Axes, band: Band, colour: str, label: str) -> None:
+def _band(axes: Axes, band: Band, colour: str | None, label: str) -> None:
+    if colour is None:
+        axes.plot(GRID, band.value, color=OTHERS, linewidth=0.8, clip_on=False)
+        return
     axes.fill_between(GRID, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
     axes.plot(GRID, band.value, color=colour, label=label, clip_on=False)
 

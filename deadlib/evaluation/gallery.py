@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deadlib.evaluation.assess import Evaluation
 from deadlib.evaluation.parts import as_text
 from deadlib.evaluation.table import Predictions
+from deadlib.pages import Section, fragment
 from tfrecords_tools.errors import ToolsError
 
 if TYPE_CHECKING:
@@ -65,6 +67,24 @@ class Pictures:
         if self.dataset is None or example_id not in self.rows:
             return None
         return data_uri(display(self.dataset.read_example(self.rows[example_id])))
+
+
+def errors(evaluation: Evaluation) -> Section:
+    """The section that shows them."""
+    table = evaluation.predictions
+    pictures = find_pictures(table, evaluation.dataset)
+    worst, uncertain = (
+        [answer(table, int(row), pictures) for row in rows]
+        for rows in (worst_errors(table), least_certain(table))
+    )
+    html = fragment(
+        "deadlib.evaluation", "errors.html", (), worst=worst, uncertain=uncertain, pictures=pictures
+    )
+    numbers = {
+        "worst": [one.to_json() for one in worst],
+        "least_certain": [one.to_json() for one in uncertain],
+    }
+    return Section("errors", "Worst errors", html, numbers)
 
 
 def find_pictures(predictions: Predictions, dataset: Path | None) -> Pictures:

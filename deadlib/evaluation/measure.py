@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deadlib.bootstrap import Estimate, Resampling, estimates
+from deadlib.bootstrap import Estimate, Resampling, Stack, Sums, estimates
 from deadlib.evaluation.curves import Curves, class_curves
 from deadlib.evaluation.units import Floats, Units
 from deadlib.metrics import (
     CALIBRATION_BINS,
     METRICS,
+    as_confusion,
     bin_accuracy,
     class_scores,
     confidence_bin,
     confusion,
+    confusion_cells,
 )
 
 OnResamples = Callable[[int], None]
@@ -97,15 +99,21 @@ def measure(
     bin_index = confidence_bin(p)
     occupied = np.unique(bin_index)
 
-    def statistic(weights: Floats) -> Floats:
-        counts = confusion(y, p, weights)
+    def shares_and_scores(sums: Floats) -> Floats:
+        counts = as_confusion(sums, size)
         scores = class_scores(counts)
         with np.errstate(invalid="ignore"):
-            shares = (counts / counts.sum(axis=2, keepdims=True)).reshape(len(weights), -1)
-        bins = bin_accuracy(y, p, weights)[:, occupied]
-        metrics = np.stack([metric.over(y, p, weights) for metric in METRICS.values()], axis=1)
-        return np.hstack([metrics, shares, *(scores[name] for name in CLASS_SCORES), bins])
+            shares = (counts / counts.sum(axis=2, keepdims=True)).reshape(len(sums), -1)
+        return np.hstack([shares, *(scores[name] for name in CLASS_SCORES)])
 
+    right_in_bin = bin_accuracy(y, p)
+    statistic = Stack(
+        [
+            *(metric.statistic(y, p) for metric in METRICS.values()),
+            Sums(confusion_cells(y, p), shares_and_scores),
+            replace(right_in_bin, finish=lambda sums: right_in_bin.finish(sums)[:, occupied]),
+        ]
+    )
     behind = _groups_behind(units, occupied)
     # taken off one by one, in the order that `statistic` puts them
     found = iter(estimates(statistic, units.group_index, behind, resampling, on_resamples))
@@ -145,11 +153,16 @@ def explained(name: str, estimate: Estimate, class_index: NDArray[np.intp]) -> E
 
 
 def groups_behind_metrics(units: Units) -> dict[str, int]:
-    """How many groups stand behind each metric: those of the rarest class where classes count."""
-    y = units.class_index
-    rarest = min(units.groups_with(y == k) for k in np.unique(y))
+    """How many groups stand behind each metric.
+
+    A mean over K classes, each with n groups of its own, has K (n - 1) degrees of freedom, n being
+    that of the rarest class. Where groups hold several classes, there are not more than groups.
+    """
+    present = np.unique(units.class_index)
+    rarest = min(units.groups_with(units.class_index == k) for k in present)
+    compared = min(len(present) * (rarest - 1) + 1, units.groups)
     behind = dict.fromkeys(METRICS, 0)
-    return behind | {name: rarest for name in COMPARES_CLASSES} | {"accuracy": units.groups}
+    return behind | {name: compared for name in COMPARES_CLASSES} | {"accuracy": units.groups}
 
 
 def _groups_behind(units: Units, occupied: NDArray[np.integer]) -> NDArray[np.intp]:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deadlib.bootstrap import Estimate, Resampling, estimates
+from deadlib.bootstrap import Estimate, Resampling, Stack, estimates
 from deadlib.evaluation.measure import class_counts, explained, groups_behind_metrics
 from deadlib.evaluation.table import names_of_groups
-from deadlib.evaluation.units import Floats, Units
+from deadlib.evaluation.units import Units
 from deadlib.metrics import METRICS
 from tfrecords_tools.split import LEVELS
 from tfrecords_tools.table import BOX_COLUMNS, PROBABILITY
@@ -25,6 +25,7 @@ STRUCTURE = (
     frozenset({"example_id", "source_id", "source_paths", "shard", "index"})
     | {"image_sha256", "image_crc32c"}
     | frozenset({"top_px", "left_px", "height_px", "width_px", "tile_row", "tile_column"})
+    | frozenset({"prediction_set", "out_of_distribution", "softmax_temperature"})
     | frozenset({"label", "predicted", "split", "embedding", *BOX_COLUMNS})
 )
 
@@ -84,9 +85,7 @@ def measure_parts(
 def _part(value: str, units: Units, classes: Sequence[str], resampling: Resampling) -> Part:
     y, p = units.class_index, units.probabilities
 
-    def statistic(weights: Floats) -> Floats:
-        return np.stack([METRICS[name].over(y, p, weights) for name in PART_METRICS], axis=1)
-
+    statistic = Stack([METRICS[name].statistic(y, p) for name in PART_METRICS])
     behind = groups_behind_metrics(units)
     found = estimates(
         statistic, units.group_index, np.array([behind[name] for name in PART_METRICS]), resampling

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from deadlib.bootstrap import Nested
 from deadlib.errors import PredictionError
 from tfrecords_tools.split import EXAMPLE, group_columns, group_names
 from tfrecords_tools.table import ABSENT, PROBABILITY
@@ -24,6 +25,8 @@ METADATA_KEY = b"deadlib"
 # what rounding to three decimals may take from the sum, for each class
 LARGEST_GAP = 5e-4
 FEWEST_GROUPS = 10
+# below this share of their number, groups are told to be of very different size
+LEAST_EFFECTIVE = 0.5
 # large, and nothing here reads it
 NOT_READ = frozenset({"embedding", "source_paths"})
 
@@ -89,8 +92,10 @@ def read_predictions(
     frame = frame[labels.notna()]
     class_index = _class_index(path, labels.dropna(), classes)
     probabilities = _probabilities(path, frame, classes)
+    _refuse_contradictions(path, frame)
     column, group_index = _groups(path, frame, group_by, warnings)
     _warn_about(frame, split, column, group_index, warnings)
+    _warn_about_classes(class_index, classes, warnings)
     if metadata.get("seen_in_training", 0) is None:
         warnings.append(
             "A dataset that the model was trained on is gone, so nothing shows whether it was "
@@ -151,8 +156,15 @@ def _column(path: Path, frame: pd.DataFrame, name: str, meaning: str) -> None:
 
 def _classes(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> tuple[str, ...]:
     told = metadata.get("classes", ())
+    missing = [name for name in told if PROBABILITY + name not in frame]
+    if 0 < len(missing) < len(told):
+        raise PredictionError(
+            f"{path}: the model knows the classes {', '.join(told)}, but there is no column "
+            f"{', '.join(PROBABILITY + name for name in missing)}: take the table as "
+            "deadlib-predict wrote it"
+        )
     # other columns of such a name then say something of the sample
-    if len(told) > 1 and all(PROBABILITY + name in frame for name in told):
+    if len(told) > 1 and not missing:
         return tuple(told)
     found = [str(c).removeprefix(PROBABILITY) for c in frame if str(c).startswith(PROBABILITY)]
     if len(found) < 2:
@@ -203,10 +215,15 @@ def _probabilities(path: Path, frame: pd.DataFrame, classes: Sequence[str]) -> N
         bad = ~((column >= 0) & (column <= 1 + tolerance))
         if bad.any():
             row = column.index[int(bad.to_numpy().argmax())]
+            cell = frame[PROBABILITY + name].to_list()[int(bad.to_numpy().argmax())]
+            advice = (
+                "predict this image again, or take its row out"
+                if pd.isna(cell)
+                else "logits must go through a softmax first"
+            )
             raise PredictionError(
-                f"{path}, row {row}, column {PROBABILITY}{name}: found "
-                f"{frame.loc[row, PROBABILITY + name]!r}, expected a probability in 0-1; "
-                "logits must go through a softmax first"
+                f"{path}, row {row}, column {PROBABILITY}{name}: found {cell!r}, expected a "
+                f"probability in 0-1; rows like this: {int(bad.sum())}; {advice}"
             )
         columns.append(column.to_numpy())
     found = np.stack(columns, axis=1)
@@ -216,7 +233,7 @@ def _probabilities(path: Path, frame: pd.DataFrame, classes: Sequence[str]) -> N
         names = ", ".join(PROBABILITY + name for name in classes)
         raise PredictionError(
             f"{path}, row {frame.index[int(wrong[0])]}, columns {names}: the probabilities sum to "
-            f"{sums[wrong[0]]:.4g}, expected 1; {len(wrong)} rows are like this"
+            f"{sums[wrong[0]]:.4g}, expected 1; rows like this: {len(wrong)}"
         )
     return np.asarray(found / sums[:, None])
 
@@ -234,7 +251,11 @@ def _groups(
             "several rows come from one image, well or animal, the intervals are too narrow: name "
             "the column that tells them apart with --group-by."
         )
-        return None, np.arange(len(frame))
+        if "example_id" not in frame:
+            return None, np.arange(len(frame))
+        # the same image twice is one observation
+        ids = frame["example_id"].where(frame["example_id"].notna(), frame.index.to_series())
+        return None, np.unique(ids.to_numpy(str), return_inverse=True)[1].astype(np.intp)
     names = names_of_groups(frame, column)
     alone = names.isna()
     if alone.any():
@@ -268,16 +289,60 @@ def _warn_about(
             "These are the examples the model was trained on: the figures say how well it "
             "remembers, not how well it will do on new images."
         )
-    groups = int(group_index.max()) + 1
-    if column is not None and groups < FEWEST_GROUPS:
-        named = "" if column == "group" else f" ({column})"
+    groups, effective = int(group_index.max()) + 1, Nested(group_index).effective
+    named = "" if column in (None, "group") else f" ({column})"
+    if groups == 1:
         warnings.append(
-            f"Only {groups} independent groups{named}: the intervals rest on few draws and "
-            "are likely too narrow. More groups help; more images of the same groups do not."
+            f"All examples belong to one group{named}: nothing shows how much the figures would "
+            "change with another, so none has an interval. Predict more groups, or name a finer "
+            "column with --group-by if its values are independent of each other."
         )
-    if "example_id" in frame and frame["example_id"].duplicated().any():
-        first = frame["example_id"][frame["example_id"].duplicated()].iloc[0]
-        warnings.append(f"Some examples stand in the table more than once, for example {first}.")
+    elif column is not None and groups < FEWEST_GROUPS:
+        warnings.append(
+            f"Only {groups} independent groups{named}: the intervals rest on few draws and are "
+            "wide for it. More groups help; more images of the same groups do not."
+        )
+    if groups > 1 and effective < LEAST_EFFECTIVE * groups:
+        share = 100 * np.bincount(group_index).max() / len(group_index)
+        warnings.append(
+            f"The {groups:,} groups{named} are of very different size, the largest holds "
+            f"{share:.0f} % of the examples: they tell as much as {effective:.1f} equal ones, and "
+            "the intervals count them so."
+        )
+    if "example_id" in frame and frame["example_id"].dropna().duplicated().any():
+        ids = frame["example_id"].dropna()
+        first = ids[ids.duplicated()].iloc[0]
+        warnings.append(
+            "Some examples stand in the table more than once and count more than the others: "
+            f"{int(ids.duplicated().sum())} rows are copies, for example of {first}."
+        )
+
+
+def _refuse_contradictions(path: Path, frame: pd.DataFrame) -> None:
+    if "example_id" not in frame:
+        return
+    labels = frame["label"].groupby(frame["example_id"]).nunique()
+    if (labels > 1).any():
+        first = labels.index[int((labels > 1).to_numpy().argmax())]
+        found = ", ".join(sorted(frame["label"][frame["example_id"] == first].astype(str).unique()))
+        raise PredictionError(
+            f"{path}: {first} stands in the table with different labels ({found}), expected one "
+            f"for each example_id; {int((labels > 1).sum())} examples are like this: find out "
+            "which label is true"
+        )
+
+
+def _warn_about_classes(
+    class_index: NDArray[np.intp], classes: Sequence[str], warnings: list[str]
+) -> None:
+    counts = np.bincount(class_index, minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if absent:
+        warnings.append(
+            f"No example of {', '.join(absent)} among those evaluated: nothing shows how well "
+            f"{'it is' if len(absent) == 1 else 'they are'} recognised, and means over classes "
+            "are over the others."
+        )
 
 
 def _as_text(column: pd.Series) -> pd.Series:

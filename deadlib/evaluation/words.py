@@ -7,40 +7,94 @@ from collections.abc import Sequence
 from deadlib.annotation import Concordance
 from deadlib.annotation import words as annotation
 from deadlib.bootstrap import Estimate, Resampling
+from deadlib.evaluation.assess import Evaluation
 from deadlib.evaluation.measure import Level
-from deadlib.evaluation.table import Predictions
+from deadlib.evaluation.table import FEWEST_GROUPS, Predictions
 from deadlib.evaluation.virtual import VirtualBatches
+from deadlib.pages import Remark
 from tfrecords_tools.split import LEVELS
 
 MOST_CLASSES = 6
 NOTICEABLE_GAP = 0.02
 
 
-def summary(
-    predictions: Predictions, examples: Level, groups: Level | None, resampling: Resampling
-) -> list[str]:
-    """What a reader needs to know, the most important first."""
-    sentences = [
-        f"Of 100 {_images(predictions)} {_hundred(examples.metrics['accuracy'])} are called right"
-        f" ({_interval(examples.metrics['accuracy'], resampling)}{_over(predictions, examples)}).",
-        _guessing(examples, predictions.classes),
-    ]
+def verdict(evaluation: Evaluation, remarks: Sequence[Remark]) -> dict[str, str]:
+    """How good, how sure, and whether to trust it: one sentence each."""
+    return {
+        "How good?": _how_good(evaluation),
+        "How sure?": _how_sure(evaluation),
+        "Can it be trusted?": _how_trustworthy(remarks),
+    }
+
+
+def _how_good(evaluation: Evaluation) -> str:
+    table, examples = evaluation.predictions, evaluation.by_example
+    commonest = max(table.classes, key=lambda name: examples.class_counts[name])
+    share = 100 * examples.class_counts[commonest] / examples.units
+    return (
+        f"Of 100 {_images(table)} {_hundred(examples.metrics['accuracy'])} are called right; "
+        f"always answering {commonest}, the commonest class, would get {share:.0f} right."
+    )
+
+
+def _how_sure(evaluation: Evaluation) -> str:
+    table, examples = evaluation.predictions, evaluation.by_example
+    found, units = examples.metrics["accuracy"], f"{examples.groups:,} {_many(table)}"
+    if found.low is None or found.high is None:
+        return f"That cannot be said: there is no interval ({found.reason})."
+    level = f"{100 * evaluation.resampling.level:g}\u00a0%"
+    told = (
+        f"Judged by these {units}, the true figure for others like them likely lies between "
+        f"{' and '.join(_limits(found))} ({level} interval)"
+    )
+    if examples.groups < FEWEST_GROUPS:
+        return f"{told}, and {examples.groups} are few: the interval is wide for it."
+    balanced = examples.metrics["balanced_accuracy"]
+    if balanced.low is not None and balanced.low <= 1 / len(table.classes):
+        return f"{told}, but it cannot be told from guessing once every class counts the same."
+    return f"{told}."
+
+
+def _how_trustworthy(remarks: Sequence[Remark]) -> str:
+    alarms = [remark for remark in remarks if remark.level == "alarm"]
+    warnings = [remark for remark in remarks if remark.level == "warning"]
+    if alarms:
+        return (
+            f"No: {_count(len(alarms), 'thing speaks', 'things speak')} against it, in the red "
+            f"{'box' if len(alarms) == 1 else 'boxes'} below, and until that is cleared up the "
+            "figures are worth nothing."
+        )
+    if warnings:
+        return (
+            "With care: nothing was found that takes the meaning from the figures, but "
+            f"{_count(len(warnings), 'thing has', 'things have')} to be kept in mind, below."
+        )
+    return (
+        "Nothing that was checked speaks against it; what was checked, and what nobody can check "
+        "from a table, stands below."
+    )
+
+
+def details(evaluation: Evaluation) -> list[str]:
+    """What else a reader wants to know, the most important first."""
+    table, examples, groups = evaluation.predictions, evaluation.by_example, evaluation.by_group
+    resampling, sentences = evaluation.resampling, []
     if groups is not None and groups.units == groups.groups:
         found = groups.metrics["accuracy"]
         right = round(groups.units * (found.value or 0))
         sentences.append(
-            f"With the images of each {_unit(predictions)} averaged, {_hundred(found)} of 100 are "
+            f"With the images of each {_unit(table)} averaged, {_hundred(found)} of 100 are "
             f"called right ({right:,} of these {groups.units:,}; {_interval(found, resampling)})."
         )
     auc = examples.metrics["roc_auc"]
-    if auc.value is not None and len(predictions.classes) == 2:
-        negative, positive = predictions.classes
+    if auc.value is not None and len(table.classes) == 2:
+        negative, positive = table.classes
         sentences.append(
             f"Shown one image of each, {positive} and {negative}, it finds out which is which "
             f"{_hundred(auc)} times in 100 ({_interval(auc, resampling)})."
         )
-    sentences += _by_class(examples, predictions.classes)
-    sentences.append(_honesty(predictions, examples))
+    sentences += _by_class(examples, table.classes)
+    sentences.append(_honesty(table, examples))
     return sentences
 
 
@@ -147,11 +201,15 @@ def _sample(predictions: Predictions) -> str:
     return max(by, key=LEVELS.index) if nested else " and ".join(by)
 
 
-def _over(predictions: Predictions, level: Level) -> str:
+def _many(predictions: Predictions) -> str:
     if predictions.group_column is None:
-        return ", every row taken as independent"
+        return "images, each taken as independent,"
     named = "" if predictions.group_column == "group" else f" ({predictions.group_column})"
-    return f", over {level.groups} independent groups{named}"
+    return f"independent groups{named}"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{'one' if number == 1 else number} {one if number == 1 else many}"
 
 
 def _hundred(estimate: Estimate) -> str:
@@ -164,25 +222,20 @@ def _hundred(estimate: Estimate) -> str:
 def _interval(estimate: Estimate, resampling: Resampling) -> str:
     if estimate.low is None or estimate.high is None:
         return f"no interval: {estimate.reason}"
-    narrow = estimate.high - estimate.low < 0.03
-    low, high = (f"{100 * limit:.{int(narrow)}f}" for limit in (estimate.low, estimate.high))
-    return f"{100 * resampling.level:g}\u00a0% interval {low}–{high}"
+    return f"{100 * resampling.level:g}\u00a0% interval {'–'.join(_limits(estimate))}"
+
+
+def _limits(estimate: Estimate) -> tuple[str, str]:
+    """As counts of 100."""
+    low, high = estimate.low or 0.0, estimate.high or 0.0
+    digits = int(high - low < 0.03)
+    return f"{100 * low:.{digits}f}", f"{100 * high:.{digits}f}"
 
 
 def _width(estimate: Estimate) -> float:
     if estimate.low is None or estimate.high is None:
         return 0.0
     return estimate.high - estimate.low
-
-
-def _guessing(level: Level, classes: Sequence[str]) -> str:
-    commonest = max(classes, key=lambda name: level.class_counts[name])
-    share = 100 * level.class_counts[commonest] / level.units
-    text = f"Always answering {commonest}, the commonest class, would get {share:.0f} right."
-    balanced = level.metrics["balanced_accuracy"]
-    if balanced.low is not None and balanced.low <= 1 / len(classes):
-        text += " The balanced accuracy cannot be told from guessing."
-    return text
 
 
 def _by_class(level: Level, classes: Sequence[str]) -> list[str]:

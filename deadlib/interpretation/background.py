@@ -1,7 +1,6 @@
 """How much of the heat lies on empty background: the confounder that DeadNet's authors found.
 
-What is a cell is known of simulated images, and otherwise guessed from texture: cells are rough,
-background is smooth.
+What is a cell is known of simulated images, and otherwise guessed from texture.
 """
 
 from __future__ import annotations
@@ -14,21 +13,15 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion, binary_fill_holes, gaussian_filter
 from tifffile import TiffFileError
 
+from deadlib.controls.cells import Mask, texture_masks
 from deadlib.inputs import RunInput
 
 SIMULATOR = "simulator"
 TEXTURE = "texture"
-TEXTURE_PX = 1.5
-"""Standard deviation of the Gaussian window in which roughness is measured."""
-GROWN_PX = 2
-"""By so much the window makes cells look larger; it is taken off again."""
 NOTEWORTHY = 1.2
 """Heat on the background, relative to even heat, from which a class is named."""
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -82,32 +75,6 @@ def cells(given: RunInput, rows: Sequence[int]) -> Cells:
     return Cells(texture_masks([given.image(row) for row in rows]), TEXTURE)
 
 
-def texture_masks(images: Sequence[NDArray[Any]]) -> list[Mask]:
-    """Cells by their texture, of images (H, W, C): (H, W), true where the image is rough.
-
-    Roughness is the standard deviation of the mean channel in a Gaussian window, relative to the
-    image's mean; one threshold for all images, by Otsu's method on its logarithm, so that an image
-    without cells may stay empty. Holes are filled, and the width of the window is taken off.
-    """
-    rough = [_log_roughness(image) for image in images]
-    threshold = otsu(np.concatenate([each.ravel() for each in rough]))
-    return [
-        binary_erosion(binary_fill_holes(each > threshold), iterations=GROWN_PX) for each in rough
-    ]
-
-
-def otsu(values: NDArray[Any]) -> float:
-    """The threshold that parts values into the two groups whose means differ most (Otsu, 1979)."""
-    counts, edges = np.histogram(values, 256)
-    centres = (edges[:-1] + edges[1:]) / 2
-    below, above = np.cumsum(counts)[:-1], np.cumsum(counts[::-1])[::-1][1:]
-    sums = counts * centres
-    mean_below = np.cumsum(sums)[:-1] / np.maximum(below, 1)
-    mean_above = np.cumsum(sums[::-1])[::-1][1:] / np.maximum(above, 1)
-    between = below * above * (mean_below - mean_above) ** 2
-    return float(edges[1 + between.argmax()])
-
-
 def shares(heat: NDArray[np.float32], mask: Mask) -> tuple[float, float]:
     """Share of the heat (H, W) that lies on background, NaN without heat, and of the area."""
     total = float(heat.sum(dtype=np.float64))
@@ -125,14 +92,6 @@ def by_class(targets: Sequence[str], found: Sequence[tuple[float, float]]) -> li
         if len(here):
             summed.append(Background(target, len(here), *(float(v) for v in here.mean(axis=0))))
     return summed
-
-
-def _log_roughness(image: NDArray[Any]) -> NDArray[Any]:
-    values = image.astype(np.float64).mean(axis=-1)
-    mean = gaussian_filter(values, TEXTURE_PX)
-    variance = gaussian_filter(values * values, TEXTURE_PX) - mean * mean
-    scale = max(float(np.abs(values).mean()), 1e-12)
-    return np.asarray(np.log(np.sqrt(np.maximum(variance, 0)) / scale + 1e-6))
 
 
 def _true_mask(given: RunInput, row: int) -> Mask | None:

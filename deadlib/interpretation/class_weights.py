@@ -25,12 +25,12 @@ import numpy as np
 from deadlib.data.pipeline import batches
 from deadlib.data.preprocess import preprocess_for
 from deadlib.data.unit import unit_range
+from deadlib.data.view import open_viewed
 from deadlib.errors import InputError
 from deadlib.inputs import ProgressCallback, RunInput, Warn, channel_positions, python_warning
 from deadlib.interpretation.gradcam import maps_and_weights
 from deadlib.outputs import written_whole
 from deadlib.runs import CLASS_WEIGHTS, Run
-from tfrecords_tools import open_dataset
 from tfrecords_tools.errors import ToolsError, WriteError
 
 TRAIN = "train"
@@ -170,7 +170,7 @@ def _training_images(given: RunInput, warn: Warn) -> RunInput:
     if given.is_training_dataset:
         return given
     try:
-        dataset = open_dataset(run.dataset["path"])
+        dataset = open_viewed(run.recipe, run.dataset["path"])
         if dataset.fingerprint == run.dataset["fingerprint"]:
             return RunInput(run, dataset, channel_positions(run, dataset))
     except ToolsError:

@@ -1,7 +1,4 @@
-"""The networks that come with Keras, with any number of channels and without their top.
-
-Keras' ResNets are of the first version: a block's stride is in its first 1 x 1 convolution.
-"""
+"""The networks that come with Keras, with any number of channels and without their top."""
 
 from __future__ import annotations
 
@@ -16,8 +13,6 @@ from deadlib.recipe import ModelSection
 
 SMALLEST_PX = 32
 APPLICATIONS: dict[str, Callable[..., Any]] = {
-    "resnet50": keras.applications.ResNet50,
-    "resnet101": keras.applications.ResNet101,
     "densenet121": keras.applications.DenseNet121,
     "efficientnetb0": keras.applications.EfficientNetB0,
 }
@@ -28,8 +23,8 @@ RESCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 def application(name: str) -> Callable[[Any, ModelSection], Any]:
     """The family of `name`, one of APPLICATIONS.
 
-    It takes images (B, H, W, C), at least 32 px a side, and returns the embedding after dropout:
-    (B, 2048) for the ResNets, (B, 1024) for DenseNet-121, (B, 1280) for EfficientNet-B0; float32.
+    It takes images (B, H, W, C), at least 32 px a side, and returns what the head makes of the
+    last feature map, of 1024 channels for DenseNet-121 and 1280 for EfficientNet-B0.
     """
     return partial(_embedding, name)
 
@@ -48,4 +43,4 @@ def _embedding(name: str, image: Any, model: ModelSection) -> Any:
     network = APPLICATIONS[name](include_top=False, weights=None, input_tensor=image)
     if name == "efficientnetb0":
         network = _without_rescaling(network, image)
-    return pooled_embedding(network.output, model.dropout)
+    return pooled_embedding(network.output, model)

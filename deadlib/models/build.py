@@ -10,8 +10,8 @@ import keras
 from deadlib.errors import RecipeError
 from deadlib.models.applications import APPLICATIONS, application
 from deadlib.models.deadnet import caffe_xavier, deadnet
-from deadlib.models.parts import EMBEDDING, LOGITS
-from deadlib.models.resnet34 import resnet34
+from deadlib.models.parts import EMBEDDING, LOGITS, he_normal
+from deadlib.models.resnet import BLOCKS, BOTTLENECKED, resnet
 from deadlib.models.small_cnn import small_cnn
 from deadlib.recipe import ModelSection
 
@@ -22,7 +22,7 @@ Family = Callable[[Any, ModelSection], Any]
 MODELS: dict[str, Family] = {
     "small_cnn": small_cnn,
     "deadnet": deadnet,
-    "resnet34": resnet34,
+    **{name: resnet(name) for name in BLOCKS},
     **{name: application(name) for name in APPLICATIONS},
 }
 
@@ -32,6 +32,8 @@ _OPTIONS = {
     "dense_batch_norm": ("deadnet",),
     "width": ("small_cnn",),
     "blocks": ("small_cnn",),
+    "stride_in": BOTTLENECKED,
+    "head": tuple(name for name in MODELS if name != "deadnet"),
     "dropout": tuple(name for name in MODELS if name != "deadnet"),
 }
 
@@ -56,9 +58,10 @@ def build_network(
     _refuse_foreign_options(model)
     image = keras.Input((*size_px, channels), name="image", dtype="float32")
     features = MODELS[model.name](image, model)
-    logits = keras.layers.Dense(
-        classes, kernel_initializer=caffe_xavier(), dtype="float32", name=LOGITS
-    )(features)
+    initial = he_normal() if model.head == "concat" else caffe_xavier()
+    logits = keras.layers.Dense(classes, kernel_initializer=initial, dtype="float32", name=LOGITS)(
+        features
+    )
     network = keras.Model(image, logits, name=model.name)
     return _synchronised(network) if synchronised else network
 

@@ -1,21 +1,40 @@
-"""What the families share: the pooled embedding and the check of the image's size."""
+"""What the families share: the head, and the check of the image's size."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+from keras import layers
 
 from deadlib.errors import RecipeError
+from deadlib.recipe import ModelSection
 
 EMBEDDING = "embedding"
 LOGITS = "logits"
+HEAD = "head_"
+"""How the layers begin that stand between the feature map and the embedding."""
+
+CONCAT_UNITS = 512
 
 
-def pooled_embedding(features: Any, dropout: float) -> Any:
-    """Average a feature map over the image: (B, H, W, D) to (B, D), float32, then dropout."""
-    embedding = keras.layers.GlobalAveragePooling2D(name=EMBEDDING, dtype="float32")(features)
-    return keras.layers.Dropout(dropout, name="dropout", dtype="float32")(embedding)
+def he_normal() -> Any:
+    """He et al. 2015, equation 10: normal, of variance 2 / fan_in, not truncated."""
+    return keras.initializers.VarianceScaling(2.0, mode="fan_in", distribution="untruncated_normal")
+
+
+def pooled_embedding(features: Any, model: ModelSection) -> Any:
+    """What the logits are computed from, of a feature map (B, H, W, D), as model.head has it.
+
+    average: the mean over the image, (B, D) float32, then dropout. concat: largest value and mean
+    over the image, then two dense layers with batch normalisation, the second of which are the
+    logits; (B, 512) float32 (fastai 1.0's head: `create_head` with `concat_pool`).
+    """
+    if model.head == "concat":
+        embedding = _concat_head(features, model.dropout)
+    else:
+        embedding = layers.GlobalAveragePooling2D(name=EMBEDDING, dtype="float32")(features)
+    return layers.Dropout(model.dropout, name="dropout", dtype="float32")(embedding)
 
 
 def require_size(image: Any, smallest_px: int, name: str) -> None:
@@ -26,3 +45,17 @@ def require_size(image: Any, smallest_px: int, name: str) -> None:
             f"input.size_px: {rows} x {columns} is too small for {name}; "
             f"give at least {smallest_px} x {smallest_px}, or choose another model.name"
         )
+
+
+def _concat_head(features: Any, dropout: float) -> Any:
+    largest = layers.GlobalMaxPooling2D(name=f"{HEAD}largest")(features)
+    mean = layers.GlobalAveragePooling2D(name=f"{HEAD}mean")(features)
+    joined = layers.Concatenate(name=f"{HEAD}pooled")([largest, mean])
+    joined = _norm(joined, f"{HEAD}norm")
+    joined = layers.Dropout(dropout / 2, name=f"{HEAD}dropout")(joined)
+    dense = layers.Dense(CONCAT_UNITS, kernel_initializer=he_normal(), name=f"{HEAD}dense")(joined)
+    return _norm(layers.ReLU(name=f"{HEAD}relu")(dense), EMBEDDING, dtype="float32")
+
+
+def _norm(values: Any, name: str, **options: Any) -> Any:
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, **options)(values)

@@ -13,8 +13,9 @@ from deadlib.recipe import ModelSection
 def small_cnn(image: Any, model: ModelSection) -> Any:
     """Blocks of two 3 x 3 convolutions and a pooling; each block doubles the filters.
 
-    image: (B, H, W, C), at least 2^blocks px a side. Returns the embedding after dropout,
-    (B, width x 2^(blocks - 1)) float32. Raises RecipeError where the image is too small.
+    image: (B, H, W, C), at least 2^blocks px a side. Returns what the head makes of the last
+    feature map, of width x 2^(blocks - 1) channels. Raises RecipeError where the image is too
+    small.
     """
     require_size(image, 2**model.blocks, f"small_cnn with {model.blocks} blocks")
     features = image
@@ -23,7 +24,7 @@ def small_cnn(image: Any, model: ModelSection) -> Any:
         for convolution in (1, 2):
             features = _convolution(features, filters, f"block{block}_{convolution}")
         features = layers.MaxPooling2D(2, name=f"block{block}_pool")(features)
-    return pooled_embedding(features, model.dropout)
+    return pooled_embedding(features, model)
 
 
 def _convolution(features: Any, filters: int, name: str) -> Any:

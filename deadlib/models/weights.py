@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import numpy as np
 from deadlib.errors import RecipeError
 from deadlib.models.applications import APPLICATIONS, RESCALING
 from deadlib.models.parts import LOGITS
+from deadlib.models.resnet import BOTTLENECKED
 from deadlib.recipe import ModelSection
+
+IMAGENET = {
+    "resnet50": keras.applications.ResNet50,
+    "resnet101": keras.applications.ResNet101,
+    **APPLICATIONS,
+}
+"""The networks of keras.applications that we have, whose ImageNet weights Keras downloads."""
 
 STEMS = {
     "resnet50": "conv1_conv",
@@ -20,21 +29,23 @@ STEMS = {
     "efficientnetb0": "stem_conv",
 }
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
+"""Of red, green and blue, in unit range; data.preprocess has them for images."""
 
 
 def load_initial_weights(network: keras.Model, model: ModelSection) -> None:
     """Give `network` the weights that model.weights names: random, imagenet or a file.
 
-    imagenet: all layers but the logits, for the networks of keras.applications. The stem is
-    converted to images standardised per channel, and for other than three channels inflated (see
-    `inflate`). A file: the model.keras of a network of the same shape; the logits are left out
-    where the number of classes differs.
+    imagenet: the body, for the networks of keras.applications. The stem is converted to images
+    standardised per channel, and for other than three channels inflated (see `inflate`). A file:
+    the model.keras of a network of the same shape; the logits are left out where the number of
+    classes differs.
 
     Raises RecipeError where there are no such weights or they do not fit.
     """
     if model.weights == "random":
         return
     if model.weights == "imagenet":
+        _check_stride(model)
         copy_imagenet_weights(_imagenet_network(model.name), network, model.name)
     else:
         _copy_file(Path(model.weights), network)
@@ -66,6 +77,8 @@ def copy_imagenet_weights(source: keras.Model, network: keras.Model, name: str) 
     """Copy the weights of `source`, the Keras application `name` for RGB, layer by layer.
 
     The stem is changed to take standardised images, and as many channels as `network` does.
+    Keras' ResNets have biases where ours have none: they go into the mean of the batch
+    normalisation that follows.
     """
     for layer in source.layers:
         weights = layer.get_weights()
@@ -74,18 +87,52 @@ def copy_imagenet_weights(source: keras.Model, network: keras.Model, name: str) 
         if layer.name == STEMS[name]:
             channels = network.input.shape[-1]
             weights = [inflate(standardised_stem(weights[0], name), channels), *weights[1:]]
-        network.get_layer(layer.name).set_weights(weights)
+        ours = network.get_layer(_our_name(layer.name, name))
+        if name in BOTTLENECKED:
+            weights = _without_bias(weights, layer, ours, source)
+        ours.set_weights(weights)
+
+
+def _without_bias(weights: list[Any], layer: Any, ours: Any, source: keras.Model) -> list[Any]:
+    """Weights of a layer of Keras' ResNets for ours, which also differ in epsilon."""
+    if isinstance(layer, keras.layers.Conv2D):
+        return weights[:1]
+    gamma, beta, mean, variance = weights
+    bias = source.get_layer(layer.name.removesuffix("bn") + "conv").bias.numpy()
+    return [gamma, beta, mean - bias, variance + (layer.epsilon - ours.epsilon)]
+
+
+def _our_name(theirs: str, network: str) -> str:
+    """What the layer `theirs` of keras.applications is called in our network."""
+    if network not in BOTTLENECKED:
+        return theirs
+    kind = {"conv": "convolution", "bn": "norm"}[theirs.rsplit("_", 1)[1]]
+    found = re.fullmatch(r"conv(\d)_block(\d+)_(\d)_\w+", theirs)
+    if found is None:
+        return f"stem_{kind}"
+    stage, block, number = found.groups()
+    place = "shortcut" if number == "0" else number
+    return f"stage{int(stage) - 1}_block{block}_{place}_{kind}"
+
+
+def _check_stride(model: ModelSection) -> None:
+    if model.name in BOTTLENECKED and model.stride_in != "1x1":
+        raise RecipeError(
+            f"model.stride_in: the ImageNet weights of {model.name} were trained with blocks that "
+            f"halve the size in their first convolution, found {model.stride_in}; set "
+            "model.stride_in: 1x1, or choose model.weights: random"
+        )
 
 
 def _imagenet_network(name: str) -> keras.Model:
-    if name not in APPLICATIONS:
+    if name not in IMAGENET:
         raise RecipeError(
             f"model.weights: there are no ImageNet weights for {name}; choose model.weights: "
-            f"random, or one of the models that have them: {', '.join(APPLICATIONS)}"
+            f"random, or one of the models that have them: {', '.join(IMAGENET)}"
         )
     image = keras.Input((224, 224, 3))
     try:
-        return APPLICATIONS[name](include_top=False, weights="imagenet", input_tensor=image)
+        return IMAGENET[name](include_top=False, weights="imagenet", input_tensor=image)
     except Exception as error:  # Keras raises a bare Exception for a failed download
         raise RecipeError(
             f"model.weights: the ImageNet weights of {name} could not be downloaded ({error}); "

@@ -13,6 +13,10 @@ from markupsafe import Markup
 from deadlib.bootstrap import limits, number
 from deadlib.outputs import written_whole
 from deadlib.pages.drawing import Drawing
+from deadlib.pages.glossary import GLOSSARY
+from deadlib.pages.section import Remark, Section
+
+__all__ = ["FIGURES", "Remark", "Section", "fragment", "render", "write", "write_figures"]
 
 FIGURES = "figures"
 
@@ -20,21 +24,17 @@ FIGURES = "figures"
 def render(package: str, template: str, drawings: Iterable[Drawing], **values: Any) -> str:
     """The template of a package, filled in.
 
-    It may include style.css and import `whisker` and `figure` from macros.html; `figures` holds the
-    drawings by name, as they stand inside the page.
+    It may include style.css and import the macros of macros.html; `figures` holds the drawings by
+    name, as they stand inside the page, `glossary` the explanations of technical terms.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader(package, "."), jinja2.PackageLoader("deadlib.pages", ".")]
-        ),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(number=number, limits=limits)
     figures = {drawing.name: _inline(drawing) for drawing in drawings}
-    return environment.get_template(template).render(figures=figures, **values)
+    return _environment(package).get_template(template).render(figures=figures, **values)
+
+
+def fragment(package: str, template: str, drawings: Iterable[Drawing], **values: Any) -> Markup:
+    """The same for a part of a page, to be put into another template as it is."""
+    # what autoescaping has rendered is safe
+    return Markup(render(package, template, drawings, **values))
 
 
 def write_figures(folder: Path, drawings: Iterable[Drawing]) -> None:
@@ -54,3 +54,18 @@ def _inline(drawing: Drawing) -> Markup:
     """A figure inside the page, as vectors."""
     data = base64.b64encode(drawing.svg).decode("ascii")
     return Markup('<img src="data:image/svg+xml;base64,{}" alt="{}">').format(data, drawing.alt)
+
+
+def _environment(package: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader(package, "."), jinja2.PackageLoader("deadlib.pages", ".")]
+        ),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(number=number, limits=limits)
+    environment.globals["glossary"] = GLOSSARY
+    return environment

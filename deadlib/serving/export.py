@@ -17,14 +17,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from deadlib._version import __version__
+from deadlib.calibration import Calibration, softmax
 from deadlib.data.plates import PLATE, moved
 from deadlib.data.preprocess import fit_size, preprocess_for
 from deadlib.data.unit import unit_range
+from deadlib.data.view import open_viewed
 from deadlib.errors import ExportError
 from deadlib.inputs import (
     ProgressCallback,
@@ -43,7 +44,6 @@ from deadlib.serving.signature import (
     PLATE_SIGNATURES,
     ServedNetwork,
 )
-from tfrecords_tools import open_dataset
 from tfrecords_tools.errors import ToolsError
 
 TOLERANCE = 1e-4
@@ -67,10 +67,12 @@ class Golden:
     images: list[np.ndarray]
     """(H, W, C) as stored, or as float32 without shading; sizes may differ."""
     answers: dict[str, np.ndarray]
-    """probabilities (N, K) and embedding (N, D), for images by themselves."""
+    """probability (N, K), embedding (N, D) and, of a calibrated run, prediction_set (N, K) and
+    out_of_distribution (N,), for images by themselves."""
     plates: dict[str, np.ndarray]
     """Where images are compared with their plates: centre and scale (N, C) of these, and the
-    probabilities and embedding then expected."""
+    same answers as then expected."""
+    calibration: Calibration | None = None
 
     @cached_property
     def files(self) -> list[bytes]:
@@ -89,7 +91,9 @@ def export(
     The SavedModel takes float images (`serving_default`) and, for 1, 3 or 4 channels, the bytes of
     PNG, JPEG or BMP files (`encoded`); for a run with input.normalise: plate both also with the
     statistics of the plate (`plate`, `encoded_plate`). It gives class_name (B,), class_names
-    (B, K), probabilities (B, K) and embedding (B, D). See docs/serve.md.
+    (B, K), probability (B, K) and embedding (B, D); of a calibrated run the probability is
+    calibrated, and there are prediction_set (B, K) bool and out_of_distribution (B,). See
+    docs/serve.md.
 
     It is loaded again and asked about stored examples of the run's dataset (about seeded noise
     where that is gone). Raises ExportError where an answer differs by more than 1e-4 from that of
@@ -100,6 +104,7 @@ def export(
     out = Path(out)
     _refuse_foreign(out)
     _refuse_batch_statistics(run)
+    _refuse_views(run)
     with tf.device(CHECKED_ON):
         golden = _golden(run)
     _report(progress, 1)
@@ -125,6 +130,15 @@ def _refuse_batch_statistics(run: Run) -> None:
             f"{run.folder}: its answers depend on the other images of a batch (model.bn_at_test: "
             "batch), so it cannot be served; write bn_at_test: moving into "
             f"{run.folder / RECIPE}, predict and evaluate once more, and export if that suffices"
+        )
+
+
+def _refuse_views(run: Run) -> None:
+    """A server looks at each image once."""
+    if run.calibration and run.calibration.about["views"] != 1:
+        raise ExportError(
+            f"{run.folder}: was calibrated for --views {run.calibration.about['views']}, but a "
+            f"server looks at each image once; calibrate it again: deadlib-calibrate {run.folder}"
         )
 
 
@@ -154,9 +168,10 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def verify(folder: Path, golden: Golden) -> dict[str, float]:
-    """The largest difference of each signature's probabilities and embedding from the golden ones.
+    """The largest difference of each signature's answers from the golden ones.
 
-    Differences of the embedding are relative to its largest value, where that is above 1.
+    Differences of the embedding are relative to its largest value, where that is above 1. A set of
+    classes is right (0) where a probability within the tolerance gives it, else wrong (1).
     """
     signatures = tf.saved_model.load(str(folder)).signatures
     images = [tf.constant(unit_range(image)[None]) for image in golden.images]
@@ -176,7 +191,7 @@ def verify(folder: Path, golden: Golden) -> dict[str, float]:
                 answers = [ask(image_bytes=tf.constant(golden.files), **plates)]
             else:
                 continue
-            found[name] = _difference(answers, expected)
+            found[name] = _difference(answers, expected, golden.calibration)
     return found
 
 
@@ -189,6 +204,7 @@ def _served(run: Run) -> ServedNetwork:
         channels=run.channels,
         integers=not run.recipe.input.illumination
         and "float32" not in run.dataset["card"]["dtypes"],
+        calibration=run.calibration,
     )
 
 
@@ -205,19 +221,25 @@ def _golden(run: Run) -> Golden:
             for image, centre, scale in zip(fitted, plates["centre"], plates["scale"], strict=True)
         ]
         plates |= _answers(run, on_plates)
-    return Golden(origin, names, images, answers, plates)
+    return Golden(origin, names, images, answers, plates, run.calibration)
 
 
 def _answers(run: Run, fitted: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Probabilities and embedding for images (1, H, W, C) fitted to size."""
+    """What is served for images (1, H, W, C) fitted to size, by the network and NumPy."""
     network = embedding_network(run.network())
     preprocess = preprocess_for(run.recipe.input, run.dataset)
     # One at a time: with fit=crop the stored sizes may differ.
     answers = [network.predict_on_batch(np.asarray(preprocess(image))) for image in fitted]
     logits = np.concatenate([np.asarray(answer[0]) for answer in answers])
-    return {
-        "probabilities": np.asarray(keras.ops.softmax(logits)),
-        "embedding": np.concatenate([np.asarray(answer[1]) for answer in answers]),
+    embedding = np.concatenate([np.asarray(answer[1]) for answer in answers])
+    found = {"embedding": embedding}
+    if run.calibration is None:
+        return found | {"probability": softmax(logits).astype(np.float32)}
+    probability = run.calibration.probabilities(logits)
+    return found | {
+        "probability": probability.astype(np.float32),
+        "prediction_set": run.calibration.prediction_sets(probability),
+        "out_of_distribution": run.calibration.out_of_distribution(embedding).astype(np.float32),
     }
 
 
@@ -228,7 +250,7 @@ def _stored_images(
     centre and scale (N, C) of their plates where the run needs them."""
     path = run.dataset["path"]
     try:
-        dataset = open_dataset(path)
+        dataset = open_viewed(run.recipe, path)
     except ToolsError:
         return _noise(run, f"seeded noise: {path} is not there any more")
     if dataset.fingerprint != run.dataset["fingerprint"]:
@@ -267,14 +289,44 @@ def _noise(run: Run, origin: str) -> tuple[str, list[str], list[np.ndarray], dic
     return origin, [f"noise {number}" for number in range(GOLDEN_EXAMPLES)], images, plates
 
 
-def _difference(answers: list[dict[str, tf.Tensor]], expected: dict[str, np.ndarray]) -> float:
-    probabilities = np.concatenate([answer["probabilities"].numpy() for answer in answers])
+def _difference(
+    answers: list[dict[str, tf.Tensor]],
+    expected: dict[str, np.ndarray],
+    calibration: Calibration | None,
+) -> float:
+    probabilities = np.concatenate([answer["probability"].numpy() for answer in answers])
     embedding = np.concatenate([answer["embedding"].numpy() for answer in answers])
     scale = max(1.0, float(np.abs(expected["embedding"]).max()))
-    return max(
-        float(np.abs(probabilities - expected["probabilities"]).max()),
+    found = [
+        float(np.abs(probabilities - expected["probability"]).max()),
         float(np.abs(embedding - expected["embedding"]).max()) / scale,
-    )
+    ]
+    if calibration is not None:
+        told = {
+            name: np.concatenate([answer[name].numpy() for answer in answers])
+            for name in ("prediction_set", "out_of_distribution")
+        }
+        found += [
+            _set_difference(told["prediction_set"], expected["probability"], calibration),
+            _share_difference(told["out_of_distribution"], expected["embedding"], calibration),
+        ]
+    return max(found)
+
+
+def _set_difference(found: np.ndarray, probability: np.ndarray, calibration: Calibration) -> float:
+    """0 where each set (N, K) is that of probabilities within the tolerance, else 1."""
+    least = calibration.prediction_sets(probability - TOLERANCE)
+    most = calibration.prediction_sets(probability + TOLERANCE)
+    return float(np.any((found & ~most) | (~found & least)))
+
+
+def _share_difference(found: np.ndarray, embedding: np.ndarray, calibration: Calibration) -> float:
+    """How far a share (N,) lies from those of distances within the tolerance, as the share may
+    rise in steps."""
+    known = calibration.neighbours
+    distance = known.distance(embedding)
+    low, high = (known.share_closer(distance + side * TOLERANCE) for side in (-1, 1))
+    return float(np.max(np.maximum(low - found, found - high), initial=0.0))
 
 
 def _refuse_differences(run: Run, differences: dict[str, float]) -> None:
@@ -318,8 +370,10 @@ def _description(run: Run, golden: Golden, differences: dict[str, float]) -> dic
         inputs[own] = inputs[name] | _plate_inputs(run)
     outputs = {
         "class_name": "(B,) string, the most probable class",
-        "class_names": f"(B, {len(run.classes)}) string, all classes in the order of probabilities",
-        "probabilities": f"(B, {len(run.classes)}) float32, summing to 1",
+        "class_names": f"(B, {len(run.classes)}) string, all classes in the order of probability",
+        "probability": f"(B, {len(run.classes)}) float32, summing to 1"
+        + ("" if run.calibration is None else ", calibrated"),
+        **_calibrated_outputs(run),
         "embedding": f"(B, {golden.answers['embedding'].shape[1]}) float32",
     }
     return {
@@ -333,12 +387,24 @@ def _description(run: Run, golden: Golden, differences: dict[str, float]) -> dic
         "recipe": run.recipe.model_dump(mode="json"),
         "versions": run.versions,
         "dataset": {"name": run.dataset["name"], "fingerprint": run.dataset["fingerprint"]},
+        "calibration": run.calibration.to_json() if run.calibration else None,
         "check": {
             "images": golden.origin,
             "examples": len(golden.images),
             "largest_difference": differences,
             "tolerance": TOLERANCE,
         },
+    }
+
+
+def _calibrated_outputs(run: Run) -> dict[str, str]:
+    if run.calibration is None:
+        return {}
+    return {
+        "prediction_set": f"(B, {len(run.classes)}) bool, the classes that it may be; the true one "
+        f"is among them for {100 * run.calibration.coverage:g} % of images; not just one: unsure",
+        "out_of_distribution": "(B,) float32 in 0-1, the share of known images that are more like "
+        "the training images than this one; above 0.99: like nothing learnt",
     }
 
 

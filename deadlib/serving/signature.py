@@ -1,4 +1,4 @@
-"""The served tensors: images or encoded files in; class names, probabilities and embedding out.
+"""The served tensors: images or encoded files in; probability, prediction set and more out.
 
 Everything between lies in the graph: decoding, fitting to size, normalisation, network. Wrong
 input is refused there, with a message for the one who sent it.
@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from deadlib.calibration import Calibration, Neighbours
+from deadlib.calibration.neighbours import SHORTEST
 from deadlib.data.plates import PLATE, moved
 from deadlib.data.preprocess import Preprocess, fit_size
 from deadlib.data.unit import unit_range
@@ -40,6 +42,7 @@ class ServedNetwork(tf.Module):
 
     network: preprocessed images to [logits (B, K), embedding (B, D)]. integers: the run was trained
     on integer images: floats above 1 are then a mistake of the sender, and files can be taken.
+    calibration: of the run; with one, probabilities are calibrated and there are two more answers.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class ServedNetwork(tf.Module):
         classes: Sequence[str],
         channels: Sequence[str],
         integers: bool,
+        calibration: Calibration | None = None,
     ) -> None:
         super().__init__(name="deadlib")
         self._network = network
@@ -59,6 +63,7 @@ class ServedNetwork(tf.Module):
         self._classes = tuple(classes)
         self._channels = tuple(channels)
         self._integers = integers
+        self._calibration = calibration
 
     def signatures(self) -> dict[str, Any]:
         """The functions to save, by signature name."""
@@ -116,11 +121,20 @@ class ServedNetwork(tf.Module):
         inputs = fitted if self._preprocess.crops_last else self._preprocess(fitted)
         logits, embedding = self._network(inputs, training=False)
         names = tf.constant(self._classes)
-        return {
+        answer = {
             "class_name": tf.gather(names, tf.argmax(logits, axis=1)),
             "class_names": tf.tile(names[None], (tf.shape(logits)[0], 1)),
-            "probabilities": tf.nn.softmax(logits),
             "embedding": embedding,
+        }
+        if self._calibration is None:
+            return answer | {"probability": tf.nn.softmax(logits)}
+        # In double, as deadlib computes it: a class lies in the set or not by a hair.
+        sure = tf.cast(logits, tf.float64) / self._calibration.temperature
+        probability = tf.nn.softmax(sure)
+        return answer | {
+            "probability": tf.cast(probability, tf.float32),
+            "prediction_set": probability >= self._calibration.least,
+            "out_of_distribution": out_of_distribution(embedding, self._calibration.neighbours),
         }
 
     def _decoded(self, data: tf.Tensor) -> tf.Tensor:
@@ -159,6 +173,32 @@ class ServedNetwork(tf.Module):
                 image = self._preprocess.normalise(image[None])[0]
             top, left = (found[0] - rows) // 2, (found[1] - columns) // 2
             return tf.image.crop_to_bounding_box(image, top, left, rows, columns)
+
+
+def out_of_distribution(embedding: tf.Tensor, known: Neighbours) -> tf.Tensor:
+    """Graph op: `Neighbours.out_of_distribution` of embeddings (B, D), as (B,) float32."""
+    # Doubles, as in deadlib: near examples differ by the last digits of these sums.
+    known_embedding = tf.cast(embedding, tf.float64)
+    length = tf.norm(known_embedding, axis=1, keepdims=True)
+    part, others = known_embedding / tf.maximum(length, SHORTEST), known.reference.astype(float)
+    squares = (
+        tf.reduce_sum(tf.square(part), axis=1, keepdims=True)
+        + np.square(others).sum(axis=1)
+        - 2 * tf.matmul(part, others, transpose_b=True)
+    )
+    nearest = -tf.math.top_k(-squares, k=known.neighbours).values[:, -1]
+    distance = tf.cast(tf.sqrt(tf.maximum(nearest, 0)), tf.float32)
+    # Beyond the last all are closer; before the first none is.
+    distances = np.append(known.distances, np.float32(np.inf))
+    shares = np.append(known.shares, np.float32(1))
+    after = tf.searchsorted(distances, distance, side="right")
+    low = tf.maximum(after - 1, 0)
+    step = tf.gather(distances, after) - tf.gather(distances, low)
+    way = tf.math.divide_no_nan(distance - tf.gather(distances, low), step)
+    rise = tf.gather(shares, after) - tf.gather(shares, low)
+    found = tf.gather(shares, low) + tf.clip_by_value(way, 0, 1) * rise
+    beyond = distance > known.distances[-1]
+    return tf.where(beyond, 1.0, found)
 
 
 def decode_file(data: tf.Tensor) -> tf.Tensor:

@@ -147,6 +147,13 @@ class TransmittedParameters(Parameters):
     hours: tuple[int, ...] = _option((1,), "hours after treatment", 0, 96)
     wells: int = _option(2, "wells of each line, treatment and experiment", 1, 9)
     fields: int = _option(3, "images of each well and hour", 1, 999)
+    overlap: float = _option(
+        0.0,
+        "share of its width that each field of a well has in common with the one before it; "
+        "0: every field shows cells of its own",
+        0,
+        0.95,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

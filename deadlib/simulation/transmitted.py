@@ -13,8 +13,9 @@ from deadlib.simulation.cells import Cell, CellLine, death_time, make_cell, scat
 from deadlib.simulation.design import Stream, kept_wells, plate_conditions, stream
 from deadlib.simulation.field import Field, add_debris, compose
 from deadlib.simulation.optics import PhaseOptics, expose, phase_contrast
-from deadlib.simulation.parameters import CELL_LINES, TransmittedParameters
+from deadlib.simulation.parameters import CELL_LINES, SimulationError, TransmittedParameters
 from deadlib.simulation.truth import Rendered, write_mask, write_rgb
+from deadlib.simulation.walk import Place, own_place, strip_place
 
 CLASSES = ("DMSO", "CPT")
 BACKGROUND = 0.34
@@ -27,6 +28,9 @@ BACKGROUND_DEATHS_PER_HOUR = 0.012
 HISTORY_HOURS = 6.0
 MITOSIS_SHARE = 0.05
 STRESS_HOURS = 0.8
+DUST_PER_MM2 = 120.0
+MOST_CELLS = 65_535
+REACH_UM = 100.0
 
 _SPREAD = CellLine(radius_um=19, aspect=1.4, protrusions=1.2, thickness=1.0)
 _TIGHT = CellLine(
@@ -58,7 +62,10 @@ REFERENCE_RADIUS_UM = 17.0
 
 @dataclass(frozen=True)
 class Shot:
-    """One image of the plan; experiments are counted from 0, wells and fields from 1."""
+    """One image of the plan; experiments are counted from 0, wells and fields from 1.
+
+    `index` counts the fields of one well and hour, from 0.
+    """
 
     line: str
     treatment: str
@@ -66,6 +73,7 @@ class Shot:
     hours: int
     field: int
     experiment: int
+    index: int = 0
 
     @property
     def name(self) -> str:
@@ -90,24 +98,56 @@ def plan(parameters: TransmittedParameters, seed: int) -> list[Shot]:
         number = 0
         for line, treatment, well in (wells[index] for index in kept):
             for hours in parameters.hours:
-                for _ in range(parameters.fields):
+                for index in range(parameters.fields):
                     number += 1
-                    shots.append(Shot(line, treatment, well, hours, number, experiment))
+                    shots.append(Shot(line, treatment, well, hours, number, experiment, index))
     return shots
 
 
+def scene_key(parameters: TransmittedParameters, shot: Shot) -> tuple[int, int, int, int]:
+    """What the draws of cells and dust hang on: overlapping fields have one scene in common."""
+    first = shot.field - shot.index if parameters.overlap else shot.field
+    return shot.experiment, CELL_LINES.index(shot.line), shot.hours, first
+
+
+def place_of(parameters: TransmittedParameters, shot: Shot, seed: int) -> Place:
+    """Where the field lies in its scene."""
+    field = Field(parameters.height, parameters.width, parameters.pixel_um)
+    if not parameters.overlap:
+        return own_place(field)
+    rng = stream(seed, Stream.WELL, *scene_key(parameters, shot), shot.index)
+    return strip_place(field, shot.index, parameters.fields, parameters.overlap, rng)
+
+
 def population(parameters: TransmittedParameters, shot: Shot, seed: int) -> list[Cell]:
-    """The cells of a field; the draws depend on the treatment only through the time of death."""
-    key = (shot.experiment, CELL_LINES.index(shot.line), shot.hours, shot.field)
+    """The cells in reach of a field; places count from the corner of the scene.
+
+    The draws depend on the treatment only through the time of death. Raises SimulationError for
+    a strip of more cells than a mask has numbers.
+    """
+    key = scene_key(parameters, shot)
     rng = stream(seed, Stream.FIELD, *key)
     line = LINES[shot.line]
-    rows_um = parameters.height * parameters.pixel_um + 2 * Field.MARGIN_UM
-    columns_um = parameters.width * parameters.pixel_um + 2 * Field.MARGIN_UM
+    field = Field(parameters.height, parameters.width, parameters.pixel_um)
+    place = place_of(parameters, shot, seed)
+    beyond = np.subtract(place.extent_px, field.canvas) * field.pixel_um
+    rows_um = parameters.height * parameters.pixel_um + 2 * Field.MARGIN_UM + beyond[0]
+    columns_um = parameters.width * parameters.pixel_um + 2 * Field.MARGIN_UM + beyond[1]
     crowding, weakness = np.exp((0.2, 0.5) * rng.standard_normal(2))
     per_mm2 = parameters.density * crowding * (REFERENCE_RADIUS_UM / line.radius_um) ** 2
     treated = shot.treatment == "CPT"
+    centres = scatter_cells(rng, (rows_um, columns_um), per_mm2, line)
+    if len(centres) > MOST_CELLS:
+        raise SimulationError(
+            f"{len(centres)} cells in the fields of one well, a mask numbers {MOST_CELLS}; lower "
+            "fields, density or the size of the images, or leave overlap out"
+        )
+    left_um = place.corner_px[1] * field.pixel_um - REACH_UM
+    right_um = left_um + field.canvas[1] * field.pixel_um + 2 * REACH_UM
     cells = []
-    for index, centre in enumerate(scatter_cells(rng, (rows_um, columns_um), per_mm2, line)):
+    for index, centre in enumerate(centres):
+        if not left_um < centre[1] < right_um:
+            continue
         own = stream(seed, Stream.FIELD, *key, index)
         death = death_time(
             own,
@@ -147,8 +187,14 @@ def render(parameters: TransmittedParameters, seed: int, shot: Shot, folder: Pat
     rng = stream(seed, Stream.FRAME, shot.experiment, shot.field, CELL_LINES.index(shot.line))
     cells = population(parameters, shot, seed)
     stress = stress_at(shot.treatment, parameters.effect, shot.hours)
-    scene = compose(cells, field, shot.hours, stress, (0.0, 0.0), seed)
-    add_debris(scene.phase, field, rng, per_mm2=120.0)
+    place = place_of(parameters, shot, seed)
+    top, left = place.corner_px
+    stage_um = (-top * field.pixel_um, -left * field.pixel_um)
+    scene = compose(cells, field, shot.hours, stress, stage_um, seed)
+    shared = stream(seed, Stream.WELL, *scene_key(parameters, shot))
+    dust = np.zeros(place.extent_px)
+    add_debris(dust, field, shared if parameters.overlap else rng, per_mm2=DUST_PER_MM2)
+    np.add(scene.phase, place.cut(dust, field), out=scene.phase)
     optics = PhaseOptics(
         parameters.pixel_um,
         stray=STRAY,
@@ -173,6 +219,8 @@ def render(parameters: TransmittedParameters, seed: int, shot: Shot, folder: Pat
         "treatment": shot.treatment,
         "time_hours": shot.hours,
     }
+    if parameters.overlap:
+        row |= {"stage_y_px": top, "stage_x_px": left}
     return Rendered([row], scene.truth(path))
 
 

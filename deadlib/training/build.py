@@ -26,11 +26,10 @@ from deadlib.losses import build_loss
 from deadlib.models import at_test, build_network, load_initial_weights
 from deadlib.recipe import InputSection, Recipe
 from deadlib.training.checks import class_counts
-from deadlib.training.devices import choose_strategy, compiles_step, precision, scales_loss
+from deadlib.training.devices import choose_strategy, compiles_step, precision
 from deadlib.training.host import augmented_on_host
-from deadlib.training.optimisers import build_optimiser, check_multipliers
+from deadlib.training.phases import Phase, phase_at, phases_of, tested_phase
 from deadlib.training.rounds import Rounds, rounds_of
-from deadlib.training.schedules import build_schedule
 from deadlib.training.step import TOTALS, Augmenter, Batch, Parts, build_forward, build_step
 from tfrecords_tools.dataset import Dataset
 
@@ -50,9 +49,10 @@ class Trainer:
     """(3,) float64, sums over the running round as in `step.TOTALS`."""
     images: Callable[[Batch], Any]
     """What the augmentation is given of a batch, (B, H, W, C) float32 in unit range."""
-    step: Callable[[Batch, Any], None]
+    phases: tuple[Phase, ...]
+    steps: tuple[Callable[[Batch, Any], None], ...]
+    """The compiled step of each phase."""
     forward: Callable[[Batch], dict[str, Any]]
-    schedule: LearningRateSchedule
     host_augment: Augmenter | None
     """Where the host augments: how; None where it is part of `step`."""
     batch: int
@@ -60,6 +60,11 @@ class Trainer:
     validation_batch: int
     validation_order: Order | None
     """None: all examples as they lie in the shards."""
+
+    def step(self, batch: Batch, number: int) -> None:
+        """The training step `number`, counted from 0, of its phase; adds to `totals`."""
+        phase = phase_at(self.phases, number)
+        self.steps[self.phases.index(phase)](batch, tf.constant(number, tf.int32))
 
     def batches(self, step: int) -> Iterator[Batch]:
         """What `step` takes, from the given one on, epoch after epoch, without end."""
@@ -90,11 +95,13 @@ def build_trainer(
     *,
     cache: Path,
     progress: Progress | None = None,
+    test: LearningRateSchedule | None = None,
 ) -> Trainer:
     """Build everything for a recipe; `described` is the run's dataset.json.
 
     The initial weights follow from keras' global seed alone, whatever the number of devices.
-    cache: the folder for images that input.cache keeps on the disk.
+    cache: the folder for images that input.cache keeps on the disk. test: learning rates in place
+    of the recipe's, for a training that has its last phase alone.
     Raises RecipeError where the recipe does not fit the network, the dataset or its own parts.
     """
     train, validation = (
@@ -103,18 +110,20 @@ def build_trainer(
     strategy = choose_strategy(recipe.training.strategy)
     preprocess = preprocess_for(recipe.input, described)
     rounds = rounds_of(recipe, steps_per_epoch(recipe, dataset, strategy.num_replicas_in_sync))
-    schedule = build_schedule(recipe.schedule, recipe.optimiser.learning_rate, rounds.total)
     with precision(recipe.training):
         network = _network_on(strategy, recipe, dataset)
     with strategy.scope():
-        optimiser = _optimiser_for(network, recipe, schedule, strategy.num_replicas_in_sync)
+        phases = (
+            phases_of(recipe, network, rounds, replicas=strategy.num_replicas_in_sync)
+            if test is None
+            else (tested_phase(recipe, network, test, replicas=strategy.num_replicas_in_sync),)
+        )
         tested = at_test(network, recipe.model)
     on_host = recipe.training.augment_on == "host"
     augment = _augmenter(recipe, preprocess)
     parts = Parts(
         strategy=strategy,
         network=network,
-        optimiser=optimiser,
         loss=build_loss(recipe.loss, dataset.classes, class_counts(dataset, "train")),
         classes=len(dataset.classes),
         augment=_unchanged if on_host else augment,
@@ -138,13 +147,14 @@ def build_trainer(
         rounds=rounds,
         totals=totals,
         images=partial(prepared, correct=correct),
-        step=(
-            build_step(parts, totals, _augmented_spec(floats, recipe), compiled=compiled)
+        phases=phases,
+        steps=tuple(
+            build_step(parts, phase, totals, _augmented_spec(floats, recipe), compiled=compiled)
             if on_host
-            else from_stored(build_step(parts, totals, floats, compiled=compiled))
+            else from_stored(build_step(parts, phase, totals, floats, compiled=compiled))
+            for phase in phases
         ),
         forward=from_stored(build_forward(parts, tested, floats)),
-        schedule=schedule,
         host_augment=augment if on_host else None,
         batch=recipe.training.batch,
         validation_batch=_validation_batch(recipe, validation),
@@ -169,13 +179,19 @@ def _validation_batch(recipe: Recipe, source: Source) -> int:
 
 
 def steps_per_epoch(recipe: Recipe, dataset: Dataset, replicas: int) -> int:
-    """Steps in one pass over the training split; the last batch may be smaller.
+    """Steps in one pass over the training split; the last batch may be smaller, or is left out
+    with training.drop_last.
 
     Over several devices a last batch of fewer examples than devices is left out of that epoch,
     because every device needs an example. Raises RecipeError where no step is left.
     """
     full, rest = divmod(split_count(dataset, "train"), recipe.training.batch)
-    steps = full + int(rest >= replicas)
+    steps = full + int(rest >= replicas and not recipe.training.drop_last)
+    if full == 0 and recipe.training.drop_last:
+        raise RecipeError(
+            f"training.drop_last: training.batch: {recipe.training.batch} is more than the "
+            f"{rest} examples of the training split; take a smaller batch"
+        )
     if steps == 0 or recipe.training.batch < replicas:
         raise RecipeError(
             f"training.batch: {recipe.training.batch} gives no example to some of {replicas} "
@@ -241,21 +257,6 @@ def _network_on(strategy: tf.distribute.Strategy, recipe: Recipe, dataset: Datas
         mirrored = new_network(recipe, dataset, synchronised=True)
         mirrored.set_weights(network.get_weights())
     return mirrored
-
-
-def _optimiser_for(
-    network: keras.Model, recipe: Recipe, schedule: LearningRateSchedule, replicas: int
-) -> keras.optimizers.Optimizer:
-    section = recipe.optimiser
-    check_multipliers(section, network.trainable_variables)
-    if replicas > 1:
-        # Keras clips before it sums over replicas; the step does it over the sum.
-        section = section.model_copy(update={"clip_norm": None})
-    optimiser = build_optimiser(section, schedule)
-    if scales_loss(recipe.training):
-        optimiser = keras.optimizers.LossScaleOptimizer(optimiser)
-    optimiser.build(network.trainable_variables)
-    return optimiser
 
 
 def _unchanged(images: Any, seeds: Any) -> Any:

@@ -30,8 +30,10 @@ def check_recipe(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
 
     Raises RecipeError: no example in train or validation; examples without a label; fewer than two
     classes, or a class without a training example; a crop larger than the images; an unknown
-    column in validation.group_by; a metric that needs classes the validation split has not.
+    column in validation.group_by; a metric that needs classes the validation split has not; a
+    frozen body of random weights, or no epoch in which it learns.
     """
+    _check_freeze(recipe)
     for split in ("train", "validation"):
         _check_labels(_examples(dataset, split), split, dataset)
     counts = class_counts(dataset, "train")
@@ -51,7 +53,7 @@ def check_recipe(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
     _check_validation(recipe, dataset, warn)
     for sentence in dataset.info.get("audit", {}).get("warnings", []):
         warn(f"{dataset.folder}: {sentence}")
-    if recipe.input.normalise in ("dataset", "none"):
+    if recipe.input.normalise in ("dataset", "imagenet", "none"):
         for sentence in plate_differences(dataset):
             warn(f"{dataset.folder}: {sentence}")
 
@@ -95,6 +97,20 @@ def _check_labels(examples: pd.DataFrame, split: str, dataset: Dataset) -> None:
         raise RecipeError(
             f"{dataset.folder}: {unknown} of {len(examples)} examples in split {split} have no "
             "label; convert again with labels for all, or leave those images out"
+        )
+
+
+def _check_freeze(recipe: Recipe) -> None:
+    body, epochs = recipe.freeze.body, recipe.training.epochs
+    if body != "never" and recipe.model.weights == "random":
+        raise RecipeError(
+            f"freeze.body: {body} keeps the body as model.weights has it, and these are random; "
+            "give model.weights: imagenet or a path, or set freeze.body: never"
+        )
+    if body == "first" and epochs is not None and recipe.freeze.epochs >= epochs:
+        raise RecipeError(
+            f"freeze.epochs: {recipe.freeze.epochs} of training.epochs: {epochs} leave none in "
+            "which the body learns; set more training.epochs, or freeze.body: always"
         )
 
 

@@ -21,6 +21,7 @@ from deadlib.data.pipeline import image_batches
 from deadlib.data.plates import PLATE, correction_for, reference_statistics
 from deadlib.data.preprocess import fit_statistics
 from deadlib.data.shapes import example_shape, record_shape
+from deadlib.data.view import open_viewed
 from deadlib.errors import RunError
 from deadlib.recipe import Recipe
 from deadlib.runs import Run
@@ -28,7 +29,6 @@ from deadlib.training.build import build_trainer, new_network
 from deadlib.training.checks import check_recipe, validation_groups
 from deadlib.training.devices import make_repeatable
 from deadlib.training.loop import Loop, OnRound, Progress
-from tfrecords_tools import open_dataset
 from tfrecords_tools.card import data_card
 from tfrecords_tools.dataset import Dataset
 
@@ -62,7 +62,7 @@ def train(
     """
     folder = Path(run_folder)
     runs.check_free(folder, recipe, resume=resume, overwrite=overwrite)
-    dataset = open_dataset(recipe.dataset)
+    dataset = open_viewed(recipe)
     check_recipe(recipe, dataset, warn or (lambda sentence: None))
     check_steps(recipe.augment, recipe.input, example_shape(dataset, recipe.input)[:2])
     if resume and (folder / runs.MODEL).is_file():
@@ -72,8 +72,9 @@ def train(
     stored = _stored_description(folder, dataset) if resume else None
     described = stored or describe_dataset(dataset, recipe)
     # Whatever is wrong with the recipe shows here, before a former run is deleted.
-    cache = Path(recipe.input.cache_folder or folder.parent / CACHE)
-    trainer = build_trainer(recipe, dataset, described, cache=cache, progress=progress)
+    trainer = build_trainer(
+        recipe, dataset, described, cache=cache_folder(recipe, folder), progress=progress
+    )
     if not resume:
         runs.start(folder, recipe, overwrite=overwrite)
     if stored is None:
@@ -94,6 +95,11 @@ def train(
     _run(loop, dataset)
     runs.save_network(loop.kept_network(), folder / runs.MODEL)
     return Run.open(folder)
+
+
+def cache_folder(recipe: Recipe, run_folder: Path) -> Path:
+    """Where input.cache: disk keeps the images of a run."""
+    return Path(recipe.input.cache_folder or run_folder.parent / CACHE)
 
 
 def _run(loop: Loop, dataset: Dataset) -> None:

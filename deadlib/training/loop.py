@@ -9,7 +9,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from deadlib import runs
 from deadlib.errors import RecipeError, RunError
@@ -24,7 +23,7 @@ from deadlib.training.checkpoint import (
     variable_arrays,
 )
 from deadlib.training.devices import has_gpu
-from deadlib.training.schedules import learning_rate_at
+from deadlib.training.phases import phase_at
 from deadlib.training.state import HistoryRow, State, write_history
 from deadlib.training.step import Batch, prepare
 from deadlib.training.stop import StoppedError, StopRequest
@@ -66,10 +65,9 @@ class Loop:
             return
         arrays, stored = found
         self.state = State.from_json(stored)
-        parts = self.trainer.parts
         for prefix, variables in (
-            (NETWORK, parts.network.variables),
-            (OPTIMISER, parts.optimiser.variables),
+            (NETWORK, self.trainer.parts.network.variables),
+            (OPTIMISER, self._optimiser.variables),
         ):
             assign_arrays(prefix, variables, arrays, self._checkpoints / LATEST)
 
@@ -104,6 +102,11 @@ class Loop:
     def _checkpoints(self) -> Path:
         return self.folder / runs.CHECKPOINTS
 
+    @property
+    def _optimiser(self) -> keras.optimizers.Optimizer:
+        """That of the step to come; the one before it has done its part when a phase ends."""
+        return phase_at(self.trainer.phases, self.state.step).optimiser
+
     def _train(self, batches: Iterator[Batch], stop: StopRequest, board: Board) -> None:
         """The steps that the running round still lacks."""
         state, trainer, training = self.state, self.trainer, self.recipe.training
@@ -115,7 +118,7 @@ class Loop:
             batch = clock.waiting(lambda: next(batches))
             if state.step == start and _is_power_of_two(number + 1):
                 board.write_batch(self._augmented(batch), state.step)
-            trainer.step(batch, tf.constant(state.step, tf.int32))
+            trainer.step(batch, state.step)
             state.step += 1
             if self.progress is not None:
                 self.progress("training", state.step, trainer.rounds.total)
@@ -152,7 +155,7 @@ class Loop:
     def _history_row(self, predictions: Predictions) -> HistoryRow:
         state, trainer = self.state, self.trainer
         loss, right, examples = state.totals
-        epoch = trainer.rounds.epochs(state.step)
+        epoch, last = trainer.rounds.epochs(state.step), state.step - 1
         if not isfinite(loss):
             raise RecipeError(
                 f"training diverged in epoch {ceil(epoch)}: the loss is {loss} by step "
@@ -162,7 +165,7 @@ class Loop:
         return {
             "epoch": int(epoch) if epoch.is_integer() else epoch,
             "steps": state.step,
-            "learning_rate": learning_rate_at(trainer.schedule, state.step - 1),
+            "learning_rate": phase_at(trainer.phases, last).learning_rate(last),
             "train_loss": loss / examples,
             "train_accuracy": right / examples,
             **measure(predictions, self.groups),
@@ -186,10 +189,9 @@ class Loop:
         self.state.waited_seconds += waited
 
     def _save(self) -> None:
-        parts = self.trainer.parts
         arrays = {
-            **variable_arrays(NETWORK, parts.network.variables),
-            **variable_arrays(OPTIMISER, parts.optimiser.variables),
+            **variable_arrays(NETWORK, self.trainer.parts.network.variables),
+            **variable_arrays(OPTIMISER, self._optimiser.variables),
         }
         save_checkpoint(self._checkpoints / LATEST, arrays, self.state.to_json())
 

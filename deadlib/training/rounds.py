@@ -17,6 +17,8 @@ class Rounds:
     """Steps from one validation to the next."""
     epoch: int
     """Steps of one pass over the training split."""
+    frozen: int = 0
+    """The first of these steps, in which the body stays as it is."""
 
     def end(self, number: int) -> int:
         """The step after which round `number`, counted from 0, is validated."""
@@ -32,4 +34,5 @@ def rounds_of(recipe: Recipe, steps_per_epoch: int) -> Rounds:
     training = recipe.training
     total = training.steps or (training.epochs or 0) * steps_per_epoch
     every = recipe.validation.every_steps or steps_per_epoch
-    return Rounds(total=total, every=every, epoch=steps_per_epoch)
+    first = recipe.freeze.epochs * steps_per_epoch if recipe.freeze.body == "first" else 0
+    return Rounds(total=total, every=every, epoch=steps_per_epoch, frozen=first)

@@ -78,26 +78,43 @@ class Cosine(_Schedule):
 class OneCycle(_Schedule):
     """One cycle with cosines, as in fastai: from peak / 25 up in 30 % of the steps, then down.
 
-    After total_steps the rate is peak / 250,000. The momentum stays as it is. Smith and Topin
-    2018 (arXiv:1708.07120).
+    After total_steps the rate is peak / 250,000. Smith and Topin 2018 (arXiv:1708.07120).
     """
 
-    START, END, RISE = 25.0, 2.5e5, 0.3
+    START, END = 25.0, 2.5e5
 
     def __init__(self, peak: float, total_steps: int) -> None:
         super().__init__(peak=peak, total_steps=total_steps)
         self.peak, self.total_steps = peak, total_steps
 
     def __call__(self, step: Any) -> Any:
-        step = ops.cast(step, "float32")
-        rise_steps = int(self.RISE * self.total_steps)
-        rising = _half_cosine(self.peak / self.START, self.peak, step / max(rise_steps, 1))
-        falling = _half_cosine(
-            self.peak,
-            self.peak / self.END,
-            (step - rise_steps) / max(self.total_steps - rise_steps, 1),
-        )
-        return ops.where(step < rise_steps, rising, falling)
+        values = (self.peak / self.START, self.peak, self.peak / self.END)
+        return _cycle(step, self.total_steps, values)
+
+
+@keras.saving.register_keras_serializable(package="deadlib")
+class MomentumCycle(_Schedule):
+    """The momentum beside OneCycle: from high to low while the rate rises, then back to high."""
+
+    def __init__(self, high: float, low: float, total_steps: int) -> None:
+        super().__init__(high=high, low=low, total_steps=total_steps)
+        self.high, self.low, self.total_steps = high, low, total_steps
+
+    def __call__(self, step: Any) -> Any:
+        return _cycle(step, self.total_steps, (self.high, self.low, self.high))
+
+
+@keras.saving.register_keras_serializable(package="deadlib")
+class Geometric(_Schedule):
+    """From first to last in total_steps, each step by the same factor."""
+
+    def __init__(self, first: float, last: float, total_steps: int) -> None:
+        super().__init__(first=first, last=last, total_steps=total_steps)
+        self.first, self.last, self.total_steps = first, last, total_steps
+
+    def __call__(self, step: Any) -> Any:
+        share = ops.cast(step, "float32") / max(self.total_steps - 1, 1)
+        return self.first * ops.power(self.last / self.first, share)
 
 
 def build_schedule(section: ScheduleSection, peak: float, total_steps: int) -> LearningRateSchedule:
@@ -111,9 +128,30 @@ def build_schedule(section: ScheduleSection, peak: float, total_steps: int) -> L
     return Cosine(peak, total_steps, section.warmup_steps, section.final_fraction)
 
 
+def build_momentum(section: ScheduleSection, total_steps: int) -> MomentumCycle | None:
+    """How the momentum goes beside the learning rate; None where it stays."""
+    if section.momentum is None:
+        return None
+    return MomentumCycle(*section.momentum, total_steps)
+
+
 def learning_rate_at(schedule: LearningRateSchedule, step: int) -> float:
     """The rate at a step as a plain number, for logs."""
     return float(ops.convert_to_numpy(schedule(step)))
+
+
+RISE = 0.3
+"""The share of a cycle in which the learning rate rises."""
+
+
+def _cycle(step: Any, total_steps: int, values: tuple[float, float, float]) -> Any:
+    """From the first value to the second in the first steps, then to the third, by half cosines."""
+    step = ops.cast(step, "float32")
+    start, middle, end = values
+    rise_steps = int(RISE * total_steps)
+    first = _half_cosine(start, middle, step / max(rise_steps, 1))
+    second = _half_cosine(middle, end, (step - rise_steps) / max(total_steps - rise_steps, 1))
+    return ops.where(step < rise_steps, first, second)
 
 
 def _half_cosine(start: float, end: float, share: Any) -> Any:

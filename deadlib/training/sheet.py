@@ -17,11 +17,11 @@ from deadlib.augment import MIXINGS, build_augmenter, build_mixer
 from deadlib.data.plates import Correction, correction_for
 from deadlib.data.preprocess import Preprocess, centre_crop, fit_size, preprocess_for
 from deadlib.data.unit import unit_range
+from deadlib.data.view import open_viewed
 from deadlib.errors import InputError
 from deadlib.outputs import written_whole
 from deadlib.recipe import AugmentStep, InputSection, Recipe
 from deadlib.training.fit import describe_dataset
-from tfrecords_tools import open_dataset
 from tfrecords_tools.dataset import Dataset
 from tfrecords_tools.images import read_image
 
@@ -50,7 +50,7 @@ def draw_augmentations(recipe: Recipe, out: str | Path, *, image: str | Path | N
     Raises DatasetError, RecipeError and ImageError; InputError where the file does not fit.
     """
     out = Path(out)
-    dataset = open_dataset(recipe.dataset)
+    dataset = open_viewed(recipe)
     described = describe_dataset(dataset, recipe)
     preprocess = preprocess_for(recipe.input, described)
     examples = _examples(dataset, recipe.input, correction_for(dataset, recipe.input, described))

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deadlib.training.phases import Phase
+
 Batch = dict[str, Any]
 Augmenter = Callable[[Any, Any], Any]
 Mixer = Callable[[Any, Any, Any], tuple[Any, Any]]
@@ -27,7 +29,6 @@ class Parts:
 
     strategy: tf.distribute.Strategy
     network: keras.Model
-    optimiser: keras.optimizers.Optimizer
     loss: Loss
     classes: int
     augment: Augmenter
@@ -40,9 +41,11 @@ class Parts:
 
 
 def build_step(
-    parts: Parts, totals: tf.Variable, batch_spec: Any, *, compiled: bool
+    parts: Parts, phase: Phase, totals: tf.Variable, batch_spec: Any, *, compiled: bool
 ) -> Callable[[Batch, Any], None]:
-    """The training step: (global batch, global step () int32) → nothing; adds to `totals` (3,).
+    """The training step of a phase: (global batch, global step () int32) → nothing.
+
+    It adds to `totals` (3,).
 
     The batch must have an example for every device. An answer is right where it is the class with
     the largest share of a mixed example.
@@ -50,7 +53,7 @@ def build_step(
     number of devices and also in a smaller last batch.
     """
     replicas = parts.strategy.num_replicas_in_sync
-    variables = parts.network.trainable_variables
+    variables, optimiser = phase.variables, phase.optimiser
 
     def on_replica(whole: Batch, step: Any) -> Any:
         context = tf.distribute.get_replica_context()
@@ -61,12 +64,12 @@ def build_step(
         with tf.GradientTape() as tape:
             logits = parts.network(inputs, training=True)
             loss = tf.reduce_sum(parts.loss(targets, logits))
-            scaled = parts.optimiser.scale_loss(loss / everywhere)
+            scaled = optimiser.scale_loss(loss / everywhere)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
         if parts.clip_norm is not None and replicas > 1:
-            limit = parts.optimiser.scale_loss(tf.constant(parts.clip_norm))
+            limit = optimiser.scale_loss(tf.constant(parts.clip_norm))
             gradients = _clip_together(gradients, limit, context)
-        parts.optimiser.apply(gradients, variables)
+        optimiser.apply(gradients, variables)
         found, dominant = (tf.argmax(values, axis=-1) for values in (logits, targets))
         right = tf.reduce_sum(tf.cast(found == dominant, tf.float32))
         return tf.cast(tf.stack([loss, right, here]), tf.float64)

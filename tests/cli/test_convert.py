@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from scenes import HEIGHT_PX, WIDTH_PX, field, scene, write_fields
 
 from deadlib.cli.convert import main
 from tfrecords_tools import open_dataset
@@ -239,3 +240,41 @@ def test_an_addition_that_contradicts_the_dataset_is_refused(
     assert result.exit_code == code, result.output
     assert message in " ".join(result.output.split())
     assert run(source, tmp_path / "none", "--append").exit_code == 1
+
+
+def test_a_number_of_tiles_is_a_grid(source: Path) -> None:
+    done = run(source, "--dry-run", "--tiles", "8", "--workers", "1")
+    assert done.exit_code == 0, done.output
+    assert "96 examples (tiles, 2 x 4 of each image)" in done.output
+    both = run(source, "--dry-run", "--tiles", "4", "--tile", "2x2")
+    assert both.exit_code == 2
+    assert "two grids; choose one" in both.output
+
+
+def test_classes_that_stand_in_names(source: Path) -> None:
+    for number, path in enumerate(sorted(source.rglob("*.png"))):
+        path.rename(source / f"{('CPT', 'DMSO')[number % 2]}_{number}.png")
+    done = run(source, "--dry-run", "--label-names", "CPT,DMSO,dead", "--workers", "1")
+    assert done.exit_code == 0, done.output
+    assert "CPT" in done.output
+    missing = run(source, "--dry-run", "--label-names", "CPT,other", "--workers", "1")
+    assert missing.exit_code == 1
+    assert "DMSO_1.png: its name has none of the labels CPT, other" in missing.output
+
+
+def test_fields_that_overlap_across_splits_are_said_aloud_and_joined(tmp_path: Path) -> None:
+    fields = {}
+    for label in ("dead", "living"):
+        for strip in range(4):
+            ground = scene(10 * strip + len(label), HEIGHT_PX, 3 * WIDTH_PX)
+            for n in range(3):
+                name = f"{label}/{'abcd'[strip]}_{n}.png"
+                fields[name] = field(ground, 0, n * WIDTH_PX // 2, n)
+    source = write_fields(tmp_path / "images", fields)
+    torn = run(source, "--dry-run", "--split-by", "source_id", "--workers", "1")
+    assert "of these pairs stand in two splits" in torn.output
+    how = ("--dry-run", "--split-by", "source_id", "--workers", "1")
+    joined = run(source, *how, "--join-similar")
+    assert "8 sets of groups joined" in joined.output
+    assert "pairs stand in two splits" not in joined.output
+    assert "show the same cells" not in run(source, *how, "--no-find-similar").output

@@ -55,7 +55,7 @@ def test_warnings_go_to_stderr(predictions, tmp_path):
     done = run("theirs.csv", "--out", "here", "--bootstrap", 200, cwd=tmp_path)
     assert "WARNING: The table has no column group" in done.stderr
     assert "WARNING" not in done.stdout
-    assert (tmp_path / "here" / "metrics.json").is_file()
+    assert (tmp_path / "here" / "report.json").is_file()
 
 
 def test_a_bad_table_gives_one_message_and_nothing_written(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from scenes import HEIGHT_PX, WIDTH_PX, field, scene, write_fields
 
 from deadlib.cli.inspect import main
 from tfrecords_tools import ConversionSettings, convert, open_dataset
@@ -122,3 +123,19 @@ def test_an_unknown_id_is_answered_with_the_nearest(dataset):
 
 def test_a_picture_without_an_example_is_a_usage_error(dataset, tmp_path):
     assert _run(dataset, "--out", tmp_path / "a.png").exit_code == 2
+
+
+def test_pairs_that_show_the_same_cells_are_listed_and_drawn(tmp_path):
+    ground = scene(1, HEIGHT_PX, 4 * WIDTH_PX)
+    fields = {
+        f"{('dead', 'living')[n % 2]}/f_{n}.png": field(ground, 0, n // 2 * WIDTH_PX // 2, n)
+        for n in range(6)
+    }
+    source = write_fields(tmp_path / "images", fields)
+    settings = ConversionSettings(tile=(2, 2), split_by=("source_id",))
+    convert(source, tmp_path / "dataset", settings)
+    out = tmp_path / "pairs.png"
+    result = CliRunner().invoke(main, [str(tmp_path / "dataset"), "--similar", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "dead/f_0.png and dead/f_2.png: 50% in common" in result.output
+    assert Image.open(out).width > 900

@@ -184,3 +184,15 @@ def test_a_runs_preprocessing_comes_from_recipe_and_dataset() -> None:
     middle = images[:, 2:6, 3:7]
     expected = (middle - np.float32([0.5, 0.1])) / np.float32([2.0, 1.0])
     np.testing.assert_allclose(layer(images), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_imagenet_normalisation_has_torchvisions_constants() -> None:
+    section = InputSection(size_px=(2, 2), normalise="imagenet")
+    rgb = preprocess_for(section, {"channels": ["red", "green", "blue"]})
+    images = np.full((1, 2, 2, 3), 0.5, np.float32)
+    # torchvision: Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    expected = [0.0655022, 0.1964286, 0.4177778]
+    np.testing.assert_allclose(np.asarray(rgb(images))[0, 0, 0], expected, rtol=1e-5)
+    grey = preprocess_for(section, {"channels": ["phase"]})
+    found = float(np.asarray(grey(images[..., :1]))[0, 0, 0, 0])
+    assert found == pytest.approx((0.5 - 0.449) / 0.226, rel=1e-5)

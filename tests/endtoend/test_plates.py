@@ -139,7 +139,7 @@ def test_the_served_network_agrees(signatures: Any, images: Path, table: pd.Data
         if plate == "P1":  # the only training plate: what is taken where nothing is said
             answers["encoded"] = signatures["encoded"](image_bytes=data)
         for name, answer in answers.items():
-            dead = answer["probabilities"].numpy()[:, 0]
+            dead = answer["probability"].numpy()[:, 0]
             np.testing.assert_allclose(dead, rows["probability_dead"], atol=1e-3, err_msg=name)
 
 

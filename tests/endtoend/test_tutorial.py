@@ -70,5 +70,5 @@ def test_it_ends_with_a_report_and_a_model_that_answers(walked) -> None:
     served = tf.saved_model.load(str(folder / "served" / "1"))
     image = tf.io.encode_png(tf.zeros((96, 96, 1), tf.uint16)).numpy()
     answer = served.signatures["encoded"](image_bytes=tf.constant([image]))
-    assert answer["probabilities"].shape == (1, 2)
-    assert abs(float(tf.reduce_sum(answer["probabilities"])) - 1) < 1e-5
+    assert answer["probability"].shape == (1, 2)
+    assert abs(float(tf.reduce_sum(answer["probability"])) - 1) < 1e-5

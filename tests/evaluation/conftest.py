@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from deadlib.evaluation import figures
+from deadlib.pages.drawing import Drawing
+
 METADATA = {
     "run": "runs/first",
     "versions": {"deadlib": "0.1.0", "tensorflow": "2.21.0"},
@@ -134,3 +137,11 @@ def full_metadata() -> Mapping[str, Any]:
 def metadata() -> dict[str, Any]:
     """The same, to be changed."""
     return copy.deepcopy(METADATA)
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time of a report, and most tests look at its words."""
+    for name, function in vars(figures).items():
+        if getattr(function, "__annotations__", {}).get("return") == "Drawing":
+            monkeypatch.setattr(figures, name, lambda *_: Drawing("none", "none", b"", b""))

@@ -12,7 +12,6 @@ from sklearn import metrics as reference
 from deadlib.errors import PredictionError
 from deadlib.evaluation import assess
 from deadlib.evaluation.parts import sample_columns
-from deadlib.evaluation.words import summary
 
 
 def everything(evaluation):
@@ -150,60 +149,6 @@ def test_wells_of_the_same_name_on_two_plates_have_rows_of_their_own():
 def test_wells_that_their_name_tells_apart_are_called_by_it():
     frame = pd.DataFrame({"plate": [1, 1, 2], "well": ["B03", "B04", "C05"]})
     assert list(sample_columns(frame)["well"].categories) == ["B03", "B04", "C05"]
-
-
-def test_an_experiment_that_gives_the_class_away_raises_the_alarm(table, write):
-    frame = table()
-    assert not assess(write(frame), bootstrap=100).alarms
-    frame["experiment"] = frame["label"].map({"dead": "monday", "living": "friday"})
-    found = assess(write(frame), bootstrap=100)
-    assert "experiment and label are confounded" in found.alarms[0]
-    assert found.to_json()["confounding"][0]["column"] == "experiment"
-
-
-def test_what_the_dataset_knows_of_confounding_is_said_again(table, write, metadata):
-    metadata["card"]["confounding"] = [{"column": "camera", "sentence": "camera tells the label."}]
-    assert "camera tells the label." in assess(write(table(), metadata), bootstrap=100).alarms[0]
-
-
-def test_a_small_test_split_does_not_overrule_the_card_of_the_whole_dataset(table, write, metadata):
-    frame = table()
-    frame["experiment"] = frame["label"].map({"dead": "monday", "living": "friday"})
-    assert not assess(write(frame, metadata), bootstrap=100).alarms
-
-
-def test_what_the_training_dataset_knows_of_confounding_is_said_too(table, write, metadata):
-    metadata["trained_on_confounding"] = [{"column": "plate", "sentence": "plate tells the label."}]
-    (alarm,) = assess(write(table(), metadata), bootstrap=100).alarms
-    assert alarm == "In the dataset that the model was trained on, plate tells the label."
-
-
-def test_images_seen_in_training_raise_the_alarm(table, write, metadata):
-    metadata["seen_in_training"] = 12
-    evaluation = assess(write(table(), metadata), bootstrap=100)
-    assert "12 of the predicted images" in evaluation.alarms[0]
-    words = summary(
-        evaluation.predictions, evaluation.by_example, evaluation.by_group, evaluation.resampling
-    )
-    assert "unseen" not in words[0]
-
-
-def test_the_first_sentence_says_how_many_of_a_hundred(table, write):
-    frame = table(separation=60.0, groups=30)
-    evaluation = assess(write(frame), bootstrap=100)
-    words = summary(
-        evaluation.predictions, evaluation.by_example, evaluation.by_group, evaluation.resampling
-    )
-    assert words[0] == (
-        "Of 100 unseen images 100 are called right "
-        "(95\u00a0% interval 88–100, over 30 independent groups)."
-    )
-
-
-def test_a_useless_model_is_called_so(table, write):
-    evaluation = assess(write(table(separation=0.0)), bootstrap=200)
-    words = summary(evaluation.predictions, evaluation.by_example, None, evaluation.resampling)
-    assert "cannot be told from guessing" in " ".join(words)
 
 
 def test_numbers_are_json_without_nan(table, write):

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from deadlib.evaluation import assess, evaluate, gallery
+from deadlib.evaluation.basics import figure_names, learning
 from deadlib.evaluation.gallery import display
-from deadlib.evaluation.report import draw, figure_names
 
 LARGEST_BYTES = 15_000_000
 WITHOUT_END = {"img", "meta", "line", "circle"}
@@ -50,13 +50,7 @@ def report(tmp_path_factory, table, write_table, full_metadata) -> Path:
     """A report with everything in it, made once and only read."""
     folder = tmp_path_factory.mktemp("report")
     path = write_table(folder / "predictions.parquet", table(), full_metadata)
-    return evaluate(path, folder / "report", bootstrap=100)
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Drawing takes most of the time of a report, and most tests look at its words."""
-    monkeypatch.setattr("deadlib.evaluation.report.draw", lambda evaluation: [])
+    return evaluate(path, folder / "report", bootstrap=100, command="deadlib-evaluate it")
 
 
 def test_the_page_is_one_file_that_opens_offline(report):
@@ -78,7 +72,7 @@ def test_every_link_of_the_contents_leads_somewhere(report):
 
 
 def test_the_folder_holds_the_numbers_and_every_figure_twice(report):
-    numbers = json.loads((report.parent / "metrics.json").read_text())
+    numbers = json.loads((report.parent / "report.json").read_text())
     drawn = {path.name for path in (report.parent / "figures").iterdir()}
     assert drawn == {f"{name}.{kind}" for name in numbers["figures"] for kind in ("png", "svg")}
     assert {"confusion", "roc", "reliability", "learning_curves", "by_plate"} <= set(
@@ -87,7 +81,7 @@ def test_the_folder_holds_the_numbers_and_every_figure_twice(report):
     assert numbers["interval"]["resamples"] == 100
     assert {path.name for path in report.parent.iterdir()} == {
         "report.html",
-        "metrics.json",
+        "report.json",
         "figures",
     }
 
@@ -99,7 +93,7 @@ def test_history_card_split_proof_and_commands_are_in_the_page(report):
         "a warning from the card",
         "broken.png",
         "deadlib-train recipe.yaml",
-        "deadlib-evaluate",
+        "deadlib-evaluate it",
         "2.21.0",
         "Epoch 3 was kept",
     ):
@@ -108,8 +102,26 @@ def test_history_card_split_proof_and_commands_are_in_the_page(report):
 
 def test_no_epoch_is_marked_as_kept_where_the_table_does_not_say(table, write, metadata):
     del metadata["kept_epoch"]
-    drawn = {one.name: one for one in draw(assess(write(table(), metadata), bootstrap=100))}
-    assert "was kept" not in drawn["learning_curves"].alt
+    (drawn,) = learning(assess(write(table(), metadata), bootstrap=100)).drawings
+    assert "was kept" not in drawn.alt
+
+
+def test_the_report_says_where_over_fitting_begins(table, write, metadata):
+    validation = [1.0, 0.5, 0.3, 0.2, 0.15, 0.15, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3]
+    metadata["history"] = [
+        {"epoch": epoch, "train_loss": 1 / epoch, "validation_example_loss": loss}
+        for epoch, loss in enumerate(validation, start=1)
+    ]
+    metadata["kept_epoch"] = 12
+    section = learning(assess(write(table(), metadata), bootstrap=100))
+    begins = section.numbers["over_fitting_from_epoch"]
+    assert begins in (5, 6)
+    assert f"From epoch {begins:g} on (shaded) the network over-fits" in section.html
+    assert "are from after that" in section.html
+    metadata["history"] = metadata["history"][:5]
+    section = learning(assess(write(table(), metadata), bootstrap=100))
+    assert section.numbers["over_fitting_from_epoch"] is None
+    assert "over-fits" not in section.html
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -140,7 +152,7 @@ def test_an_alarm_stands_at_the_top(table, write, tmp_path):
     frame = table()
     frame["experiment"] = frame["label"]
     text = read(evaluate(write(frame), tmp_path / "report", bootstrap=100))
-    assert text.index("Experiment and label are confounded") < text.index('id="metrics"')
+    assert text.index("Experiment and label are confounded") < text.index('id="confusion"')
     assert 'role="alert"' in text
 
 
@@ -214,7 +226,7 @@ def test_the_worst_errors_are_the_most_confident_wrong_answers(
 ):
     frame = table()
     report = evaluate(write(frame, metadata), tmp_path / "r", bootstrap=100, dataset=tmp_path)
-    listed = json.loads((report.parent / "metrics.json").read_text())["worst_errors"]
+    listed = json.loads((report.parent / "report.json").read_text())["errors"]["worst"]
     called = np.where(frame["probability_dead"] > 0.5, "dead", "living")
     confidence = frame[["probability_dead", "probability_living"]].max(axis=1)
     wrong = frame[called != frame["label"]].assign(confidence=confidence)

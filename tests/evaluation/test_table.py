@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from deadlib.errors import PredictionError
@@ -119,7 +120,7 @@ def test_what_is_no_probability_is_refused_with_row_and_column(table, write, val
     frame.loc[6, "probability_dead"] = value
     message = refused(write(frame))
     assert "row 7, column probability_dead" in message
-    assert says in message
+    assert f"found {says}" in message
 
 
 def test_probabilities_that_do_not_sum_to_one_are_refused(table, write):
@@ -205,3 +206,50 @@ def test_few_groups_are_warned_of(table, write):
         read_predictions(write(table(groups=6))).warnings
     )
     assert not read_predictions(write(table(groups=10))).warnings
+
+
+def test_a_missing_probability_is_refused_with_advice(table, write):
+    frame = table()
+    frame.loc[6, "probability_dead"] = np.nan
+    assert "predict this image again" in refused(write(frame))
+
+
+def test_a_class_of_the_model_without_column_is_refused(table, write):
+    path = write(table(), {"classes": ["dead", "living", "debris"]})
+    assert "no column probability_debris" in refused(path)
+
+
+def test_an_image_with_two_labels_is_refused(table, write):
+    frame = table()
+    frame.loc[1, ["example_id", "label"]] = [frame.loc[0, "example_id"], "dead"]
+    frame.loc[0, "label"] = "living"
+    message = refused(write(frame))
+    assert "well0/field0" in message
+    assert "dead, living" in message
+
+
+def test_an_image_that_stands_twice_is_one_observation(table, write):
+    frame = table().drop(columns=["group", "plate"])
+    twice = pd.concat([frame, frame.iloc[:5]])
+    found = read_predictions(write(twice))
+    assert found.groups == len(frame)
+    assert "5 rows are copies" in " ".join(found.warnings)
+
+
+def test_a_class_without_images_is_told(table, write):
+    frame = table(("a", "b", "c"))
+    found = read_predictions(write(frame[frame["label"] != "c"]))
+    assert "No example of c" in " ".join(found.warnings)
+
+
+def test_a_single_group_is_told(table, write):
+    warnings = " ".join(read_predictions(write(table().assign(group="w"))).warnings)
+    assert "one group" in warnings
+    assert "Only" not in warnings
+
+
+def test_groups_of_very_different_size_are_told_with_what_they_count_for(table, write):
+    frame = table(groups=24)
+    frame.loc[frame.index[:100], "group"] = "huge"
+    told = " ".join(read_predictions(write(frame)).warnings)
+    assert "69 % of the examples" in told

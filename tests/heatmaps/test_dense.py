@@ -77,6 +77,23 @@ def test_a_pooled_network_sees_each_window_among_its_neighbours(name: str) -> No
         np.testing.assert_allclose(found[number], expected[0], atol=1e-4 * max(scale, 1))
 
 
+def test_the_concat_head_slides_too() -> None:
+    network = unsettled(build("small_cnn", 16, head="concat"))
+    dense = dense_network(network)
+    large = build("small_cnn", 48, head="concat")
+    large.set_weights(network.get_weights())
+    region = np.random.default_rng(1).normal(size=(1, 48, 48, 1)).astype(np.float32)
+    taken = region[:, 16 - dense.lead_px[0] :, 16 - dense.lead_px[1] :]
+    taken = taken[:, : dense.single_px[0], : dense.single_px[1]]
+    found = np.asarray(tf.function(dense, autograph=False)(tf.constant(taken)))[0, 0, 0]
+    maps = keras.Model(large.input, large.get_layer("head_mean").input)
+    own = np.asarray(maps(region, training=False))[0, 4:8, 4:8]
+    pooled = np.concatenate([own.max(axis=(0, 1)), own.mean(axis=(0, 1))])[None]
+    for name in ("head_norm", "head_dense", "head_relu", "embedding", "logits"):
+        pooled = network.get_layer(name)(pooled, training=False)
+    np.testing.assert_allclose(found, np.asarray(pooled)[0], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("options", [{}, {"pooling": "floor"}, {"dense_batch_norm": True}], ids=str)
 @pytest.mark.parametrize("subsample", [1, 2])
 def test_deadnet_sees_each_window_among_its_neighbours(

@@ -125,7 +125,7 @@ def test_the_same_call_gives_the_same_bytes(
 def test_sizes_of_batches_and_row_groups_change_nothing_that_matters(
     run: Run, dataset: Dataset, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deadlib.inference.ROWS_PER_GROUP", 4)
+    monkeypatch.setattr("deadlib.inference.table.ROWS_PER_GROUP", 4)
     out = tmp_path / "x.parquet"
     predict(run.folder, dataset.folder, out, split="all", batch=5, warn=lambda sentence: None)
     assert pq.ParquetFile(out).num_row_groups > 1

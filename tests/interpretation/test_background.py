@@ -8,17 +8,14 @@ import numpy as np
 import pytest
 import tifffile
 from finished_run import make_dataset, make_run
-from hypothesis import given
-from hypothesis import strategies as st
 
+from deadlib.controls.cells import texture_masks
 from deadlib.inputs import RunInput, open_input
 from deadlib.interpretation.background import (
     Background,
     by_class,
     cells,
-    otsu,
     shares,
-    texture_masks,
 )
 from deadlib.simulation import simulate
 from tfrecords_tools import ConversionSettings, convert
@@ -72,24 +69,6 @@ def test_images_of_others_are_read_by_texture(tmp_path: Path) -> None:
     found = cells(given, [0, 1])
     assert found.origin == "texture"
     assert [mask.shape for mask in found.masks] == [(24, 30)] * 2
-
-
-def test_an_image_without_cells_stays_empty_beside_one_that_has_some() -> None:
-    generator = np.random.default_rng(0)
-    empty, full = (generator.normal(1000, 5, (80, 80, 1)) for _ in range(2))
-    full[20:50, 30:60] += generator.normal(0, 200, (30, 30, 1))
-    masks = texture_masks([empty, full])
-    assert masks[0].mean() < 0.01
-    assert masks[1][22:48, 32:58].mean() > 0.95
-    assert masks[1].mean() == pytest.approx(900 / 6400, rel=0.25)
-
-
-@given(st.integers(20, 400), st.integers(20, 400), st.floats(4, 50))
-def test_otsu_parts_two_groups(low: int, high: int, apart: float) -> None:
-    generator = np.random.default_rng(0)
-    values = np.concatenate([generator.uniform(-1, 1, low), generator.uniform(-1, 1, high) + apart])
-    # A threshold is the edge of one of 256 bins.
-    assert ((values > otsu(values)) == (np.arange(low + high) >= low)).mean() > 0.98
 
 
 def test_shares_are_of_the_heat_and_of_the_area() -> None:

@@ -88,7 +88,7 @@ def test_deadnet_starts_from_caffes_xavier_and_normalises_as_caffe_does() -> Non
     network = build(64, 1, name="deadnet")
     kernel = network.get_layer("conv4_2").kernel.numpy()
     limit = np.sqrt(3 / (3 * 3 * 128))
-    assert np.abs(kernel).max() <= limit
+    assert np.abs(kernel).max() <= limit * (1 + 1e-6)
     np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.01)
     norm = network.get_layer("conv4_2_norm")
     assert (norm.momentum, norm.epsilon) == (0.95, 1e-5)
@@ -108,3 +108,41 @@ def test_each_block_of_the_small_network_halves_the_size_and_doubles_the_filters
 def test_dropout_stands_before_the_logits() -> None:
     network = build(16, 1, name="small_cnn", dropout=0.4)
     assert network.get_layer("dropout").rate == 0.4
+
+
+def test_celldeaths_network_has_the_published_parameters() -> None:
+    network = build(32, 3, name="resnet50", stride_in="3x3", head="concat", dropout=0.5)
+    names = {id(v): v.path.split("/")[0] for v in network.trainable_variables}
+    head = [v for v in network.trainable_variables if not names[id(v)].startswith("st")]
+    counted = sum(int(np.prod(variable.shape)) for variable in head)
+    assert counted == 2_107_906
+    assert learnable(network) - counted == 23_508_032
+
+
+def test_the_concat_head_is_fastais() -> None:
+    """Of largest values, then means: BN, dropout p/2, dense, ReLU, BN, dropout p, dense."""
+    network = build(16, 1, name="small_cnn", head="concat", dropout=0.5)
+    names = [layer.name for layer in network.layers]
+    first = names.index("head_pooled")
+    assert names[first:] == [
+        *("head_pooled", "head_norm", "head_dropout", "head_dense", "head_relu"),
+        *("embedding", "dropout", "logits"),
+    ]
+    assert [network.get_layer(name).rate for name in ("head_dropout", "dropout")] == [0.25, 0.5]
+    images = np.random.default_rng(0).normal(size=(3, 16, 16, 1)).astype(np.float32)
+    answers = keras.Model(
+        network.input,
+        [network.get_layer(name).output for name in ("block3_pool", "head_pooled")],
+    )
+    maps, pooled = (np.asarray(value) for value in answers(images, training=False))
+    expected = np.concatenate([maps.max(axis=(1, 2)), maps.mean(axis=(1, 2))], axis=1)
+    np.testing.assert_allclose(pooled, expected, rtol=1e-5)
+    kernel = network.get_layer("head_dense").kernel.numpy()
+    np.testing.assert_allclose(kernel.std(), np.sqrt(2 / len(kernel)), rtol=0.02)
+
+
+def test_a_resnet50_halves_the_size_where_the_recipe_says() -> None:
+    for stride_in, sides in (("1x1", (4, 4)), ("3x3", (8, 4))):
+        network = build(32, 1, name="resnet50", stride_in=stride_in)
+        shapes = [network.get_layer(f"stage2_block1_{number}_norm").output for number in (1, 2)]
+        assert tuple(shape.shape[1] for shape in shapes) == sides

@@ -75,6 +75,32 @@ def test_imagenet_weights_arrive_in_every_layer_but_those_that_rescale() -> None
             np.testing.assert_array_equal(found, expected, err_msg=layer.name)
 
 
+def test_keras_resnet50_and_ours_answer_alike_with_the_same_weights() -> None:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((64, 64, 3))
+    source = keras.applications.ResNet50(include_top=False, weights=None, input_tensor=image)
+    rng = np.random.default_rng(0)
+    for layer in source.layers:  # biases and statistics that tell where they went
+        if layer.weights:
+            weights = [weight + rng.uniform(0, 0.2, weight.shape) for weight in layer.get_weights()]
+            layer.set_weights(weights)
+    network = build(channels=3, name="resnet50", size_px=64)
+    copy_imagenet_weights(source, network, "resnet50")
+    rgb = rng.uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    expected = source(keras.applications.resnet.preprocess_input(rgb.copy()), training=False)
+    mean = np.array([123.68, 116.779, 103.939], np.float32)
+    standardised = (rgb - mean) / (255 * IMAGENET_DEVIATION)
+    maps = keras.Model(network.input, network.get_layer("stage4_block3_relu").output)
+    found = maps(standardised.astype(np.float32), training=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * float(np.max(expected)))
+
+
+def test_imagenet_weights_are_refused_where_blocks_halve_elsewhere() -> None:
+    section = ModelSection(name="resnet50", weights="imagenet", stride_in="3x3")
+    with pytest.raises(RecipeError, match=r"stride_in: .*found 3x3; set model.stride_in: 1x1"):
+        load_initial_weights(build(width=4, blocks=2), section)
+
+
 def test_imagenet_weights_without_a_network_end_in_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ with np.load(folder + "/assets.extra/golden.npz") as golden:
     floats = (images / np.iinfo(images.dtype).max).astype(np.float32)
     for answer in (served["encoded"](image_bytes=tf.constant(files)),
                    served["serving_default"](image=tf.constant(floats))):
-        np.testing.assert_allclose(answer["probabilities"], golden["probabilities"], atol=1e-5)
+        np.testing.assert_allclose(answer["probability"], golden["probability"], atol=1e-5)
         np.testing.assert_allclose(answer["embedding"], golden["embedding"], atol=1e-4)
 assert not any(name.startswith(("deadlib", "tfrecords_tools")) for name in sys.modules)
 print(count, answer["class_name"].numpy()[0].decode())
@@ -91,7 +91,7 @@ def test_files_are_answered_as_deadlib_predicts_them(
     files = [(images / paths[0]).read_bytes() for paths in frame["source_paths"]]
     answer = tf.saved_model.load(str(version)).signatures["encoded"](tf.constant(files))
     names = [f"probability_{name}" for name in run.classes]
-    np.testing.assert_allclose(answer["probabilities"], frame[names], atol=1e-5)
+    np.testing.assert_allclose(answer["probability"], frame[names], atol=1e-5)
     found = [name.decode() for name in answer["class_name"].numpy()]
     assert found == frame["predicted"].tolist()
 

@@ -89,7 +89,7 @@ def test_a_window_is_cut_from_the_whole_image_normalised() -> None:
     unit = (image / np.float32(65535))[None].astype(np.float32)
     answer = served(1, **how)["serving_default"](image=tf.constant(unit))
     probabilities, embedding = expected(image, **how)
-    np.testing.assert_allclose(answer["probabilities"][0], probabilities, atol=1e-5)
+    np.testing.assert_allclose(answer["probability"][0], probabilities, atol=1e-5)
     np.testing.assert_allclose(answer["embedding"][0], embedding, atol=1e-4)
     other = expected(image, fit="crop")[1]
     assert np.abs(embedding - other).max() > 1e-3
@@ -116,7 +116,7 @@ def test_a_sent_file_is_answered_as_the_network_does(kind: str, channels: int) -
     data = FILES[kind](channels)
     probabilities, embedding = expected(as_pillow_reads(data))
     answer = ask_files(channels, data)
-    np.testing.assert_allclose(answer["probabilities"][0], probabilities, atol=1e-5)
+    np.testing.assert_allclose(answer["probability"][0], probabilities, atol=1e-5)
     np.testing.assert_allclose(answer["embedding"][0], embedding, atol=1e-5)
 
 
@@ -126,7 +126,7 @@ def test_sixteen_bits_are_kept(channels: int) -> None:
     pixels = image[..., 0] if channels == 1 else image
     answer = ask_files(channels, imagecodecs.png_encode(pixels))
     probabilities, embedding = expected(image)
-    np.testing.assert_allclose(answer["probabilities"][0], probabilities, atol=1e-5)
+    np.testing.assert_allclose(answer["probability"][0], probabilities, atol=1e-5)
     np.testing.assert_allclose(answer["embedding"][0], embedding, atol=1e-5)
 
 
@@ -135,7 +135,7 @@ def test_files_of_several_sizes_and_formats_go_in_one_batch() -> None:
     files = [saved(image, kind) for image, kind in zip(images, ["PNG", "BMP", "PNG"], strict=True)]
     answer = ask_files(1, *files)
     wanted = np.stack([expected(image)[0] for image in images])
-    np.testing.assert_allclose(answer["probabilities"], wanted, atol=1e-5)
+    np.testing.assert_allclose(answer["probability"], wanted, atol=1e-5)
     assert answer["class_name"].tolist() == [CLASSES[i].encode() for i in wanted.argmax(axis=1)]
     assert answer["class_names"].tolist() == [[name.encode() for name in CLASSES]] * 3
 
@@ -148,7 +148,7 @@ def test_floats_are_answered_as_the_network_does(fit: str, channels: int) -> Non
     )
     answer = served(channels, fit)["serving_default"](images.astype(np.float32) / 65535)
     wanted = np.stack([expected(image, fit)[0] for image in images])
-    np.testing.assert_allclose(answer["probabilities"], wanted, atol=1e-5)
+    np.testing.assert_allclose(answer["probability"], wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("fit", ["resize", "crop"])
@@ -158,20 +158,20 @@ def test_equalised_images_are_served_as_the_network_was_taught(fit: str) -> None
     answer = served(2, fit, equalise=True)["serving_default"](unit)
     wanted = expected(image, fit, equalise=True)[0]
     assert np.abs(wanted - expected(image, fit)[0]).max() > 1e-3
-    np.testing.assert_allclose(answer["probabilities"][0], wanted, atol=1e-5)
+    np.testing.assert_allclose(answer["probability"][0], wanted, atol=1e-5)
 
 
 def test_the_window_of_a_crop_is_the_one_of_prediction() -> None:
     image = picture(1, np.uint8, (33, 21))
     answer = ask_files(1, saved(image, "PNG"), fit="crop")
-    np.testing.assert_allclose(answer["probabilities"][0], expected(image, "crop")[0], atol=1e-5)
+    np.testing.assert_allclose(answer["probability"][0], expected(image, "crop")[0], atol=1e-5)
 
 
 def test_opaque_transparency_is_dropped_and_other_refused() -> None:
     image = picture(3, np.uint8)
     opaque = np.concatenate([image, np.full_like(image[..., :1], 255)], axis=-1)
     answer = ask_files(3, saved(opaque, "PNG"))
-    np.testing.assert_allclose(answer["probabilities"][0], expected(image)[0], atol=1e-5)
+    np.testing.assert_allclose(answer["probability"][0], expected(image)[0], atol=1e-5)
     opaque[0, 0, 3] = 254
     with pytest.raises(tf.errors.InvalidArgumentError, match="takes 3 channels"):
         ask_files(3, saved(opaque, "PNG"))

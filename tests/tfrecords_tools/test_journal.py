@@ -46,9 +46,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     examine = examine_module.examine
 
-    def noted(paths: list[Path]) -> object:
+    def noted(paths: list[Path], sketched: bool) -> object:
         names.extend(path.name for path in paths)
-        return examine(paths)
+        return examine(paths, sketched)
 
     monkeypatch.setattr(examine_module, "examine", noted)
     return names
@@ -155,9 +155,9 @@ from tfrecords_tools import examine as module
 from tfrecords_tools.conversion import convert
 
 examine = module.examine
-def slow(paths):
+def slow(paths, sketched):
     time.sleep(0.01)
-    return examine(paths)
+    return examine(paths, sketched)
 module.examine = slow
 convert(sys.argv[1], sys.argv[2])
 """

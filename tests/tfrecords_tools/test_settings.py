@@ -32,7 +32,7 @@ def test_settings_of_another_version_are_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labels": "folders"}, "one of folder, pattern"),
+        ({"labels": "folders"}, "one of folder, names, pattern"),
         ({"labels": "pattern"}, "need a pattern"),
         ({"labels": "table"}, "need a table"),
         ({"tile": (2, 2), "crop_px": 64}, "choose one"),

@@ -62,6 +62,16 @@ def test_a_last_batch_with_an_example_for_every_device_is_used(
     assert steps_per_epoch(recipe, toy_dataset, replicas) == steps
 
 
+def test_a_smaller_last_batch_is_left_out_where_the_recipe_says(
+    toy_dataset: Dataset, toy_recipe: RecipeMaker
+) -> None:
+    for batch, steps in ((10, 4), (12, 4), (48, 1)):
+        recipe = toy_recipe(training={"batch": batch, "drop_last": True})
+        assert steps_per_epoch(recipe, toy_dataset, 1) == steps
+    with pytest.raises(RecipeError, match=r"batch: 49 is more than the 48 examples"):
+        steps_per_epoch(toy_recipe(training={"batch": 49, "drop_last": True}), toy_dataset, 1)
+
+
 def test_more_devices_than_examples_in_a_batch_are_refused(
     toy_dataset: Dataset, toy_recipe: RecipeMaker
 ) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from deadlib.errors import RecipeError
-from deadlib.recipe import OptimiserSection, ScheduleSection
+from deadlib.models.groups import group_patterns
+from deadlib.recipe import ModelSection, OptimiserSection, ScheduleSection
 from deadlib.training.optimisers import build_optimiser, check_multipliers, shares_of
-from deadlib.training.schedules import Constant, build_schedule
+from deadlib.training.schedules import Constant, build_momentum, build_schedule
 
 
 def build(rate: float = 0.1, **section: object) -> keras.optimizers.Optimizer:
@@ -181,3 +184,79 @@ def test_the_caffe_optimiser_survives_saving() -> None:
     assert again.get_config() == optimiser.get_config()
     assert again.decay == 0.25
     assert again.multipliers[0] == ("*conv*/bias", 2.0, 0.0)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "one_cycle.npz"
+
+
+@pytest.mark.parametrize("total_steps", [7, 10, 101])
+def test_adamw_with_one_cycle_follows_pytorch_when_everything_decays(total_steps: int) -> None:
+    golden = np.load(GOLDEN)
+    schedule = ScheduleSection(name="one_cycle", momentum=(0.95, 0.85))
+    section = OptimiserSection.model_validate(
+        {
+            **{"learning_rate": 1e-3, "weight_decay": 0.01, "beta_2": 0.99, "epsilon": 1e-8},
+            "multipliers": {"*": {"decay": 1}},
+        }
+    )
+    variable = one_variable(list(golden[f"start_{total_steps}"]), name="bias")
+    optimiser = build_optimiser(
+        section,
+        build_schedule(schedule, section.learning_rate, total_steps),
+        momentum=build_momentum(schedule, total_steps),
+    )
+    for gradient, expected in zip(
+        golden[f"gradients_{total_steps}"], golden[f"weights_{total_steps}"], strict=True
+    ):
+        optimiser.apply([gradient.astype(np.float32)], [variable])
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_sgds_momentum_follows_the_cycle(nesterov: bool) -> None:
+    schedule = ScheduleSection(name="one_cycle", momentum=(0.9, 0.5))
+    section = OptimiserSection.model_validate({"name": "sgd", "nesterov": nesterov})
+    momentum = build_momentum(schedule, 10)
+    assert momentum is not None
+    optimiser = build_optimiser(section, Constant(0.1), momentum=momentum)
+    variable = one_variable([0.0], name="bias")
+    weight = history = 0.0
+    for step in range(10):
+        optimiser.apply([np.ones(1, np.float32)], [variable])
+        share = float(momentum(step))
+        history = share * history - 0.1
+        weight += share * history - 0.1 if nesterov else history
+        np.testing.assert_allclose(variable.numpy(), [weight], rtol=1e-5)
+
+
+def test_groups_learn_at_rates_in_equal_ratios() -> None:
+    names = ("stem_convolution", "stage3_block1_1_convolution", "logits")
+    variables = [one_variable([0.0]) for _ in names]
+    for variable, name in zip(variables, names, strict=True):
+        variable._path = f"{name}/kernel"
+    section = OptimiserSection.model_validate(
+        {
+            **{"name": "sgd", "momentum": 0, "nesterov": False, "weight_decay": 0},
+            **{"learning_rate": 1e-3, "lowest_learning_rate": 1e-4},
+            "multipliers": {"logits/*": {"learning_rate": 2}},
+        }
+    )
+    groups = group_patterns(ModelSection(name="resnet34"))
+    optimiser = build_optimiser(section, Constant(section.learning_rate), groups=groups)
+    optimiser.apply([np.ones(1, np.float32)] * 3, variables)
+    moved = [-float(variable.numpy()[0]) for variable in variables]
+    np.testing.assert_allclose(moved, [1e-4, 3.1623e-4, 2e-3], rtol=1e-4)
+
+
+def test_a_cycled_optimiser_survives_saving() -> None:
+    schedule = ScheduleSection(name="one_cycle", momentum=(0.95, 0.85))
+    optimiser = build_optimiser(
+        OptimiserSection(beta_1=0.8, lowest_learning_rate=1e-5),
+        Constant(0.1),
+        momentum=build_momentum(schedule, 10),
+        groups=group_patterns(ModelSection()),
+    )
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimiser))
+    assert again.get_config() == optimiser.get_config()
+    assert again.get_config()["beta_1"] == 0.8
+    assert again.cycle == [0.95, 0.85, 10]

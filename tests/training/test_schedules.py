@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,8 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deadlib.recipe import ScheduleSection
-from deadlib.training.schedules import build_schedule, learning_rate_at
+from deadlib.training.schedules import (
+    Geometric,
+    build_momentum,
+    build_schedule,
+    learning_rate_at,
+)
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "one_cycle.npz"
 NAMES = ["constant", "inverse", "cosine", "one_cycle"]
 
 
@@ -64,6 +71,27 @@ def test_one_cycle_follows_its_two_half_cosines(total_steps: int) -> None:
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("total_steps", [7, 10, 101])
+def test_one_cycle_and_its_momentum_are_pytorchs(total_steps: int) -> None:
+    golden = np.load(GOLDEN)
+    section = ScheduleSection(name="one_cycle", momentum=(0.95, 0.85))
+    rate = build_schedule(section, 1e-3, total_steps)
+    momentum = build_momentum(section, total_steps)
+    assert momentum is not None
+    for schedule, name in ((rate, "rates"), (momentum, "momenta")):
+        found = [learning_rate_at(schedule, step) for step in range(total_steps)]
+        np.testing.assert_allclose(found, golden[f"{name}_{total_steps}"], rtol=2e-5, atol=1e-9)
+
+
+def test_momentum_stays_unless_the_recipe_says_otherwise() -> None:
+    assert build_momentum(ScheduleSection(name="one_cycle"), 10) is None
+
+
+def test_a_geometric_rise_has_equal_steps_in_the_logarithm() -> None:
+    found = [learning_rate_at(Geometric(1e-6, 1.0, 7), step) for step in range(7)]
+    np.testing.assert_allclose(np.log10(found), [-6, -5, -4, -3, -2, -1, 0], atol=1e-5)
 
 
 @given(

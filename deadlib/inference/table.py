@@ -7,7 +7,7 @@ number of images, under a temporary name that becomes the asked one at the end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deadlib.acquisition import AS_TOLD_BY_FILES, Acquisition
+from deadlib.calibration import Calibration, softmax
 from deadlib.errors import InputError, PredictionError, RunError
 from deadlib.inputs import (
     ALL,
@@ -30,12 +31,19 @@ from deadlib.inputs import (
 from deadlib.outputs import written_whole
 from deadlib.runs import DATASET, RECIPE, SNAPSHOTS, Run
 from deadlib.views import check_views, dihedral_views, mean_logits
-from tfrecords_tools.dataset import read_document
 from tfrecords_tools.errors import DatasetError, ToolsError
 from tfrecords_tools.table import PROBABILITY
 
 METADATA_KEY = b"deadlib"
 ROWS_PER_GROUP = 4096
+LEARNT = ("train", "validation", "calibration")
+"""The splits that a run was fitted to, chosen by or calibrated on."""
+CALIBRATED = [
+    ("prediction_set", pa.list_(pa.string())),
+    ("out_of_distribution", pa.float64()),
+    ("softmax_temperature", pa.float64()),
+]
+"""The columns that a calibrated run adds."""
 
 
 class Answers(NamedTuple):
@@ -77,14 +85,19 @@ def predict(
     files do not say of themselves, and whether to resample them to the pixel size of the training.
 
     Columns: those of the manifest; `predicted`; `probability_<class>`, float64, one per class in
-    the order of the network's outputs; `embedding`, a list of float32. The Parquet metadata
-    `deadlib` holds JSON on how the table came about (`read_metadata`). Its `seen_in_training` is
-    the number of rows whose image also stands in the training or validation split of the run, or
-    of one whose network it started from; null where none is found, but such a dataset is gone.
-    Where there are any, `warn` (by default a UserWarning) says so, as it does of images that were
-    skipped and of labels that the run does not know.
+    the order of the network's outputs; `embedding`, a list of float32. Of a calibrated run the
+    probabilities are calibrated, and before the embedding stand `prediction_set`, a list of class
+    names, `out_of_distribution`, float64 in 0..1, and `softmax_temperature`, with which
+    `deadlib.calibration.uncalibrated` gives the network's own probabilities back.
 
-    Raises InputError where images do not fit the run or `out` does not end in .parquet, RunError
+    The Parquet metadata `deadlib` holds JSON on how the table came about (`read_metadata`). Its
+    `seen_in_training` is the number of rows whose image also stands in the training, validation
+    or calibration split of the run, or of one whose network it started from; null where none is
+    found, but such a dataset is gone. Where there are any, `warn` (by default a UserWarning) says
+    so, as it does of images that were skipped and of labels that the run does not know.
+
+    Raises InputError where images do not fit the run, `out` does not end in .parquet, or the run
+    was calibrated for another number of views; RunError
     on a run that is damaged or whose answers are not finite, DatasetError on a dataset that is.
     """
     run = run if isinstance(run, Run) else Run.open(run)
@@ -92,6 +105,7 @@ def predict(
     _check_name(out)
     converted = out.with_name(f"{out.stem}-dataset")
     check_views(views, run.recipe.input.size_px)
+    _check_calibrated_for(run, views)
     given = open_input(
         run,
         source,
@@ -102,14 +116,18 @@ def predict(
         warn=warn,
     )
     rows = given.examples(split).index.to_numpy()
-    manifest = read_document(given.dataset.manifest_path)
+    manifest = given.dataset.manifest_table
     metadata = {**_metadata(given, split, rows, command), "views": views}
-    answers = _complete(_answers(given, split, batch, views), rows, given)
-    answers = _reported(answers, len(rows), progress)
+    metadata["calibration"] = run.calibration.to_json() if run.calibration else None
+    metadata["coverage"] = run.calibration.coverage if run.calibration else None
+    found = complete(answers(given, split, batch, views), rows, given)
+    found = reported(found, len(rows), progress)
     if metadata["bn_at_test"] == "batch":
         (warn or python_warning)(batch_sentence(run))
     with written_whole(out) as partial:
-        _write(partial, manifest, answers, run.classes, metadata)
+        _write(partial, manifest, found, run, metadata)
+    if run.calibration and run.calibration.per not in (None, *manifest.column_names):
+        (warn or python_warning)(per_sentence(run.calibration, given))
     if metadata["seen_in_training"]:
         (warn or python_warning)(seen_sentence(metadata, len(rows)))
     return out
@@ -131,8 +149,8 @@ def read_metadata(predictions: str | Path) -> dict[str, Any]:
 def seen_sentence(metadata: dict[str, Any], rows: int) -> str:
     """What to say of predictions on images that the run was fitted to or chosen by."""
     return (
-        f"{metadata['seen_in_training']} of {rows} images also stand in the training or validation "
-        f"split that the run {metadata['run']} learnt from; its answers on them say nothing about "
+        f"{metadata['seen_in_training']} of {rows} images also stand in the training, validation "
+        f"or calibration split of the run {metadata['run']}; its answers on them say nothing about "
         "new images"
     )
 
@@ -146,6 +164,24 @@ def batch_sentence(run: Run) -> str:
     )
 
 
+def per_sentence(calibration: Calibration, given: RunInput) -> str:
+    """What to say of images without the column whose values have thresholds of their own."""
+    return (
+        f"{given.dataset.folder}: no column {calibration.per}, for whose values the run was "
+        "calibrated apart; prediction sets take the thresholds of all"
+    )
+
+
+def _check_calibrated_for(run: Run, views: int) -> None:
+    """Raise InputError where the run was calibrated for another number of views."""
+    if run.calibration and run.calibration.about["views"] != views:
+        was = run.calibration.about["views"]
+        raise InputError(
+            f"{run.folder}: was calibrated for --views {was}, and {views} make another answer; ask "
+            f"for --views {was}, or calibrate again: deadlib-calibrate {run.folder} --views {views}"
+        )
+
+
 def _check_name(out: Path) -> None:
     """Raise InputError where the table would stand under the name of another kind of file."""
     if out.suffix.lower() != ".parquet":
@@ -155,13 +191,10 @@ def _check_name(out: Path) -> None:
         )
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (N, K) of logits (N, K); float64, so that a sure answer does not round to 1."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def _answers(given: RunInput, split: str, batch: int, views: int) -> Iterator[Answers]:
+def answers(
+    given: RunInput, split: str, batch: int, views: int, examples: int | None = None
+) -> Iterator[Answers]:
+    """What the network says of a split; of at most `examples`, spread over its classes."""
     from deadlib.data.preprocess import preprocess_for
     from deadlib.models import at_test, embedding_network
 
@@ -170,7 +203,7 @@ def _answers(given: RunInput, split: str, batch: int, views: int) -> Iterator[An
     network = at_test(embedding_network(run.network()), run.recipe.model)
     chosen = given.split(split)
     for name in given.dataset.splits if chosen == ALL else [chosen]:
-        for group in _sound_batches(given, name, batch):
+        for group in _sound_batches(given, name, batch, examples):
             images = group["image"][..., list(given.channel_positions)]
             inputs = np.asarray(preprocess(given.corrected(images, group["row"])))
             answers = [network.predict_on_batch(view) for view in dihedral_views(inputs, views)]
@@ -178,21 +211,26 @@ def _answers(given: RunInput, split: str, batch: int, views: int) -> Iterator[An
             yield Answers(group["row"], mean_logits(logits), np.mean(embeddings, axis=0))
 
 
-def _sound_batches(given: RunInput, split: str, batch: int) -> Iterator[dict[str, np.ndarray]]:
+def _sound_batches(
+    given: RunInput, split: str, batch: int, examples: int | None
+) -> Iterator[dict[str, np.ndarray]]:
     """The batches of a split; a record that fails its checksum ends them with a DatasetError."""
     import tensorflow as tf
 
-    from deadlib.data.order import Shuffled, even_batch
+    from deadlib.data.order import Chosen, Order, Shuffled, even_batch
     from deadlib.data.pipeline import open_source
     from deadlib.data.unit import unit_range
 
     recipe = given.run.recipe
     try:
-        source, order = open_source(given.dataset, split, recipe.input), None
+        source = open_source(given.dataset, split, recipe.input)
+        order: Order | None = None
         if recipe.model.bn_at_test == "batch":
             # By chance alone: an order that knew the labels would tell them to the network.
             order = Shuffled(recipe.seed, 0)
             batch = even_batch(len(source.rows), recipe.training.batch)
+        if examples is not None:
+            order = Chosen(recipe.seed, source.class_index, examples)
         for part in source.batches(batch=batch, order=order).as_numpy_iterator():
             yield {**part, "image": unit_range(part["image"])}
     except tf.errors.OpError as error:
@@ -203,7 +241,7 @@ def _sound_batches(given: RunInput, split: str, batch: int) -> Iterator[dict[str
         ) from None
 
 
-def _complete(answers: Iterable[Answers], rows: np.ndarray, given: RunInput) -> Iterator[Answers]:
+def complete(answers: Iterable[Answers], rows: np.ndarray, given: RunInput) -> Iterator[Answers]:
     """Pass answers on; raise where one is not finite, or where they are not those of `rows`."""
     answered: list[np.ndarray] = []
     for part in answers:
@@ -224,7 +262,7 @@ def _complete(answers: Iterable[Answers], rows: np.ndarray, given: RunInput) -> 
         )
 
 
-def _reported(
+def reported(
     answers: Iterable[Answers], total: int, progress: ProgressCallback | None
 ) -> Iterator[Answers]:
     done = 0
@@ -239,17 +277,19 @@ def _write(
     path: Path,
     manifest: pa.Table,
     answers: Iterable[Answers],
-    classes: list[str],
+    run: Run,
     metadata: dict[str, Any],
 ) -> None:
     columns = [("predicted", pa.string())]
-    columns += [(PROBABILITY + name, pa.float64()) for name in classes]
+    columns += [(PROBABILITY + name, pa.float64()) for name in run.classes]
+    if run.calibration:
+        columns += CALIBRATED
     columns += [("embedding", pa.list_(pa.float32()))]
     schema = pa.schema([*manifest.schema, *(pa.field(*column) for column in columns)])
     schema = schema.with_metadata({METADATA_KEY: json.dumps(metadata).encode()})
     with pq.ParquetWriter(path, schema) as writer:
         for part in _grouped(answers, ROWS_PER_GROUP):
-            writer.write_table(_table(manifest, part, classes).cast(schema))
+            writer.write_table(_table(manifest, part, run).cast(schema))
 
 
 def _grouped(answers: Iterable[Answers], rows: int) -> Iterator[Answers]:
@@ -258,27 +298,47 @@ def _grouped(answers: Iterable[Answers], rows: int) -> Iterator[Answers]:
     for part in answers:
         waiting.append(part)
         if sum(len(each.rows) for each in waiting) >= rows:
-            yield _joined(waiting)
+            yield joined(waiting)
             waiting = []
     if waiting:
-        yield _joined(waiting)
+        yield joined(waiting)
 
 
-def _joined(parts: list[Answers]) -> Answers:
+def joined(parts: list[Answers]) -> Answers:
     return Answers(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _table(manifest: pa.Table, part: Answers, classes: list[str]) -> pa.Table:
-    probabilities = softmax(part.logits)
+def _table(manifest: pa.Table, part: Answers, run: Run) -> pa.Table:
+    classes, calibration = run.classes, run.calibration
+    probabilities = (calibration.probabilities if calibration else softmax)(part.logits)
     table = manifest.take(pa.array(part.rows))
     predicted = [classes[index] for index in probabilities.argmax(axis=1)]
     table = table.append_column("predicted", pa.array(predicted, pa.string()))
     for index, name in enumerate(classes):
         table = table.append_column(PROBABILITY + name, pa.array(probabilities[:, index]))
+    if calibration:
+        for name, values in _calibrated(table, probabilities, part.embedding, calibration).items():
+            table = table.append_column(name, values)
     embedding = pa.FixedSizeListArray.from_arrays(
         pa.array(part.embedding.astype(np.float32).ravel()), part.embedding.shape[1]
     )
     return table.append_column("embedding", embedding.cast(pa.list_(pa.float32())))
+
+
+def _calibrated(
+    table: pa.Table, probabilities: np.ndarray, embedding: np.ndarray, calibration: Calibration
+) -> dict[str, pa.Array]:
+    """The columns that a calibrated run has more."""
+    per = calibration.per
+    values = table[per].to_pylist() if per in table.column_names else None
+    sets = calibration.prediction_sets(probabilities, values)
+    named = [[calibration.classes[k] for k in np.flatnonzero(row)] for row in sets]
+    columns = (
+        pa.array(named, pa.list_(pa.string())),
+        pa.array(calibration.out_of_distribution(embedding)),
+        pa.array(np.full(len(sets), calibration.temperature)),
+    )
+    return dict(zip(dict(CALIBRATED), columns, strict=True))
 
 
 def _metadata(given: RunInput, split: str, rows: np.ndarray, command: str | None) -> dict[str, Any]:
@@ -331,7 +391,7 @@ def _seen_in_training(given: RunInput, rows: np.ndarray) -> int | None:
     hashes: set[str] = set()
     all_known = True
     for run in _taught_by(given.run):
-        found = None if run is None else _learnt(run)
+        found = None if run is None else learnt(run)
         hashes |= found or set()
         all_known &= found is not None
     count = int(given.dataset.manifest["image_sha256"].iloc[rows].isin(hashes).sum())
@@ -354,15 +414,15 @@ def _taught_by(run: Run) -> Iterator[Run | None]:
         run = Run(folder)
 
 
-def _learnt(run: Run) -> set[str] | None:
-    """The hashes of the images of a run's training and validation; None where they are gone."""
-    from tfrecords_tools import open_dataset
+def learnt(run: Run, splits: Sequence[str] = LEARNT) -> set[str] | None:
+    """The hashes of the images of these splits of a run; None where they are gone."""
+    from deadlib.data.view import open_viewed
 
     try:
-        trained_on = open_dataset(run.dataset["path"])
+        trained_on = open_viewed(run.recipe, run.dataset["path"])
     except ToolsError:
         return None
     if trained_on.fingerprint != run.dataset["fingerprint"]:
         return None
-    used = trained_on.manifest["split"].isin(["train", "validation"])
+    used = trained_on.manifest["split"].isin(splits)
     return set(trained_on.manifest.loc[used, "image_sha256"])

@@ -24,6 +24,7 @@ _HOMES = {
     "DeadlibError": "deadlib.errors",
     "Recipe": "deadlib.recipe",
     "Run": "deadlib.runs",
+    "aggregate_file": "deadlib.aggregation",
     "calibrate_run": "deadlib.inference",
     "class_models": "deadlib.interpretation",
     "convert": "tfrecords_tools",

@@ -37,13 +37,14 @@ class Metric:
     """A figure of merit.
 
     statistic: class_index (N,), probabilities (N, K) -> a statistic of one figure, weights (B, N)
-    -> (B, 1), for `deadlib.bootstrap`.
+    -> (B, 1), for `deadlib.bootstrap`. of_calls: it asks for nothing but the most probable class.
     """
 
     name: str
     title: str
     higher_is_better: bool
     statistic: Callable[[Indices, Floats], Statistic]
+    of_calls: bool = False
 
     def over(self, class_index: Indices, probabilities: Floats, weights: Floats) -> Floats:
         """The value for each weight vector: weights (B, N) -> (B,)."""
@@ -363,9 +364,9 @@ def _divide(numerator: Floats, denominator: Floats) -> Floats:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "accuracy", True, accuracy),
-        Metric("balanced_accuracy", "balanced accuracy", True, balanced_accuracy),
-        Metric("macro_f1", "macro F1", True, macro_f1),
+        Metric("accuracy", "accuracy", True, accuracy, of_calls=True),
+        Metric("balanced_accuracy", "balanced accuracy", True, balanced_accuracy, of_calls=True),
+        Metric("macro_f1", "macro F1", True, macro_f1, of_calls=True),
         Metric("roc_auc", "ROC AUC", True, RocAuc),
         Metric("average_precision", "AUPRC", True, AveragePrecision),
         Metric("loss", "log loss", False, log_loss),
@@ -373,3 +374,8 @@ METRICS: dict[str, Metric] = {
         Metric("calibration_error", "calibration error", False, calibration_error),
     )
 }
+
+
+def measurable(calls_only: bool) -> dict[str, Metric]:
+    """All metrics, or those of answers without probabilities."""
+    return {name: metric for name, metric in METRICS.items() if metric.of_calls or not calls_only}

@@ -109,13 +109,17 @@ PRESETS: dict[str, Preset] = {
                 "offset_deviation": 0.1,
             },
         ),
-        input={"size_px": [512, 512], "fit": "crop", "equalise": True, "normalise": "dataset"},
+        input={
+            "size_px": [512, 512],
+            "fit": "crop",
+            "crops": 5,
+            "equalise": True,
+            "normalise": "dataset",
+        },
         differences=(
             "The system draws its transforms in validation and test too, so that its answers "
             "differ from run to run; here only in training. `deadlib-predict --views 8` averages "
             "over the same 8 views without chance.",
-            "The system sees five fixed windows of each field and averages their embeddings; here "
-            "training draws one window anywhere, and prediction sees the middle.",
             "Equalised images are standardised by the mean and deviation of the training split; "
             "the system has constants: 0.578, 0.533, 0.509, 0.599 and 0.204, 0.249, 0.281, 0.186.",
             "What the paper calls Gaussian noise is a gain and an offset of each channel, and its "

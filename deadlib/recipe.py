@@ -16,7 +16,15 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from deadlib.errors import RecipeError
@@ -85,12 +93,34 @@ class ModelSection(Section):
         description="random; imagenet (downloads Keras' own weights; stems of other than 3 "
         "channels are inflated); or the path of a model.keras of the same network",
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the logits")
+    stem: Literal["scaled_mean", "extra_mean", "mean", "random"] = Field(
+        "scaled_mean",
+        description="with weights: imagenet, how the kernels of its first convolution, for red, "
+        "green and blue, become those of other channels: scaled_mean, three channels keep them, "
+        "any other number C gets their mean times 3 / C; extra_mean, the first three channels keep "
+        "them, further ones get their mean (CellDeathPred's EfficientNet); mean, every channel "
+        "gets their mean (its ResNets); random, they are not used (its DenseNets, whose stem then "
+        "has a bias)",
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout between the embedding and what follows it"
+    )
     head: Literal["average", "concat"] = Field(
         "average",
         description="what follows the last feature map: average, its mean over the image and the "
         "logits; concat, its largest value and its mean, batch normalisation, half the dropout, "
         "512 units, ReLU, batch normalisation, dropout and the logits (fastai, celldeath)",
+    )
+    embedder: tuple[PositiveInt, ...] = Field(
+        (),
+        description="dense layers between the mean over the image and the embedding, with head: "
+        "average: [], none; [512], one of 512 units and batch normalisation; [1024, 512], 1024 "
+        "units, ReLU and batch normalisation, then 512 units, which are the embedding",
+    )
+    classifier: tuple[PositiveInt, ...] = Field(
+        (),
+        description="hidden layers between the embedding and the logits: so many units, batch "
+        "normalisation and ReLU each",
     )
     stride_in: Literal["1x1", "3x3"] = Field(
         "1x1",
@@ -124,6 +154,12 @@ class InputSection(Section):
         "resize",
         description="resize: the whole image, bilinear with antialiasing; crop: a window of "
         "size_px, random in training, central otherwise",
+    )
+    crops: Literal[1, 5] = Field(
+        1,
+        description="with fit: crop: 1, one window; 5, the four corners and the centre of each "
+        "image, in training as in prediction: the mean of their embeddings is the image's "
+        "(CellDeathPred)",
     )
     interpolation: Literal["bilinear", "bicubic"] = Field(
         "bilinear",
@@ -173,6 +209,15 @@ class InputSection(Section):
         return self.fit == "crop" and self.normalise == WHOLE
 
     @model_validator(mode="after")
+    def _five_crops_are_cropped(self) -> InputSection:
+        if self.crops > 1 and self.fit != "crop":
+            raise ValueError(
+                f"crops: {self.crops} windows are cut with fit: crop only; set that, and size_px "
+                "to the size of a window"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _equalised_images_have_forgotten_their_plate(self) -> InputSection:
         if self.equalise and (self.illumination or self.normalise.startswith("plate")):
             raise ValueError(
@@ -188,6 +233,11 @@ class SplitSection(Section):
     where: tuple[str, ...] = Field(
         (),
         description="conditions such as time_hours == 1; only examples that meet all of them count",
+    )
+    learn_from: tuple[str, ...] = Field(
+        (),
+        description="such conditions for training and validation alone, as label != dose; the test "
+        "has all examples, those of classes that are not learnt without a label",
     )
     label: tuple[str, ...] = Field(
         (),
@@ -247,10 +297,76 @@ class LossSection(Section):
         "none", description="none; balanced (inverse frequency, mean 1); or a weight by class name"
     )
     focal_gamma: float = Field(2.0, ge=0, description="focal only: the focusing exponent")
+    weight: float = Field(
+        1.0, gt=0, description="times the loss, in the sum with metric_loss; see docs/contrast.md"
+    )
+
+
+class MetricLossSection(Section):
+    """What is minimised beside the loss: where the embeddings of a batch lie to each other."""
+
+    name: Literal["none", "supervised_contrastive", "triplet", "proxy_anchor"] = Field(
+        "none", description="none, the loss of the classes alone; see docs/contrast.md"
+    )
+    weight: float = Field(0.5, gt=0, description="times the metric loss, in the sum with loss")
+    temperature: float = Field(
+        0.1,
+        gt=0,
+        description="supervised_contrastive only: small ones look at the nearest examples alone",
+    )
+    margin: float = Field(
+        0.1,
+        ge=0,
+        description="triplet: by how much a positive should be nearer than a negative, as a "
+        "distance of 0-2; proxy_anchor: the paper's delta, as a cosine",
+    )
+    alpha: float = Field(
+        32.0, gt=0, description="proxy_anchor only: large ones look at the hardest examples alone"
+    )
+    pairs: Literal["classes", "across_plates", "mined"] = Field(
+        "classes",
+        description="supervised_contrastive and triplet: which examples are drawn together and "
+        "which pushed apart. classes: of one class, and of two; across_plates: of one class on two "
+        "plates, and of two classes on one plate; mined: CellDeathPred's hard triplets of the two "
+        "plates named first (P-10)",
+    )
+
+
+def _as_texts(found: Any) -> Any:
+    return (found,) if isinstance(found, str) else found
+
+
+class SamplingSection(Section):
+    """Which examples come into a batch together."""
+
+    name: Literal["random", "plates_and_classes"] = Field(
+        "random",
+        description="random: every example once an epoch, in a random order; plates_and_classes: "
+        "batches of so many plates x classes x samples, every example at least once an epoch; see "
+        "docs/contrast.md",
+    )
+    plates: int = Field(2, ge=1, description="plates_and_classes only: plates in a batch")
+    classes: int | None = Field(
+        None, ge=1, description="plates_and_classes only: classes in a batch; by default all"
+    )
+    samples: int = Field(
+        5, ge=1, description="plates_and_classes only: examples of each class of each plate"
+    )
+    by: Annotated[tuple[str, ...], BeforeValidator(_as_texts)] = Field(
+        ("plate",),
+        description="the column, or columns, whose values count as plates: [experiment], "
+        "[plate, imaging_mode]; also for metric_loss.pairs",
+    )
 
 
 class FreezeSection(Section):
-    """What stays as model.weights has it. Batch normalisation and the head always learn."""
+    """What stays as model.weights has it. The scales and shifts of norms, and the head, learn."""
+
+    batch_norm: bool = Field(
+        False,
+        description="batch normalisation of the body goes by the statistics that model.weights "
+        "came with, also in training; its scale and shift learn all the same (CellDeathPred)",
+    )
 
     body: Literal["never", "first", "always"] = Field(
         "never",
@@ -422,9 +538,17 @@ class ValidationSection(Section):
     """When the network is validated, on what, and which weights are kept."""
 
     metric: Literal[
-        "loss", "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision"
+        "loss",
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "roc_auc",
+        "average_precision",
+        "map_at_r",
     ] = Field(
-        "balanced_accuracy", description="the metric, over groups, that picks the weights kept"
+        "balanced_accuracy",
+        description="the metric, over groups, that picks the weights kept; map_at_r: how well the "
+        "nearest embeddings of a group are those of its class",
     )
     group_by: str | None = Field(
         None,
@@ -472,7 +596,9 @@ class Recipe(Section):
         description="augmentations, in this order; the name of a preset stands for its steps, as "
         "the whole list or within it",
     )
+    sampling: SamplingSection = Field(default_factory=SamplingSection)
     loss: LossSection = Field(default_factory=LossSection)
+    metric_loss: MetricLossSection = Field(default_factory=MetricLossSection)
     freeze: FreezeSection = Field(default_factory=FreezeSection)
     optimiser: OptimiserSection = Field(default_factory=OptimiserSection)
     schedule: ScheduleSection = Field(default_factory=ScheduleSection)
@@ -623,6 +749,7 @@ def _type_words(annotation: Any) -> str:
         tuple[float, float]: "two numbers",
         tuple[float, float, float]: "three numbers",
         tuple[str, ...]: "list of texts",
+        tuple[PositiveInt, ...]: "list of whole numbers above 0",
         dict[str, float]: "mapping of names to numbers",
         dict[str, Multipliers]: "mapping of patterns to multipliers",
         tuple[AugmentStep, ...]: "list",

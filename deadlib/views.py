@@ -24,10 +24,10 @@ def check_views(views: int, size_px: tuple[int, int]) -> None:
 
 def dihedral_views(images: np.ndarray, views: int) -> Iterator[np.ndarray]:
     """The first 1, 4 or 8 of: as it is, mirrored, upside down, both; and the same with the axes
-    swapped. images (B, H, W, C), contiguous copies of which come back."""
+    swapped. images (B, ..., H, W, C), contiguous copies of which come back."""
     for place in range(views):
-        view = images.swapaxes(1, 2) if place & 4 else images
-        view = view[:, :: -1 if place & 2 else 1, :: -1 if place & 1 else 1]
+        view = images.swapaxes(-3, -2) if place & 4 else images
+        view = view[..., :: -1 if place & 2 else 1, :: -1 if place & 1 else 1, :]
         yield np.ascontiguousarray(view)
 
 

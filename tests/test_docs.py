@@ -54,6 +54,16 @@ def test_a_printed_command_is_understood(document: str, line: str) -> None:
     assert not unknown, f"{document}: {line}: unknown {unknown}"
 
 
+def test_the_readme_and_its_page_make_the_same_screen() -> None:
+    made = {
+        name: [shlex.split(line) for line in printed_commands(ROOT / name) if " screen" in line]
+        for name in ("README.md", "docs/celldeathpred.md")
+    }
+    for start in ("deadlib-simulate", "deadlib-convert"):
+        first = [next(w for w in lines if w[0] == start) for lines in made.values()]
+        assert first[0] == first[1]
+
+
 def test_every_verb_has_its_document_and_its_script() -> None:
     documents = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     scripts = (ROOT / "setup.cfg").read_text(encoding="utf-8")

@@ -17,6 +17,8 @@ from tfrecords_tools.labels import (
     join_by_keys,
     join_table,
     read_labels,
+    uneven_wells,
+    with_well,
 )
 from tfrecords_tools.listing import expanded, with_channels
 from tfrecords_tools.locator import Locator
@@ -96,7 +98,10 @@ def discover(
         rows = join_table(rows, table, files, settings, problems, notes)
     elif table is not None:
         rows = join_by_keys(rows, table, settings, problems, notes)
-    rows = _with_positions(rows, images)
+    rows = _with_positions([with_well(row) for row in rows], images)
+    uneven = uneven_wells(rows)
+    if uneven is not None:
+        notes.append(uneven)
     warnings: list[str] = []
     if settings.labels == "rules":
         required = settings.labels_required

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ from tfrecords_tools.pattern import CHANNEL_PLACE
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import Problem, Row, SourceImage, natural_key
 from tfrecords_tools.table import (
+    AMOUNTS,
     BOX_COLUMNS,
     ROW_NUMBER,
+    as_number,
     check_columns,
     comparable,
     metadata_name,
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _WELL = re.compile(r"([A-Za-z]{1,2})0*([0-9]+)")
+_WITHIN_A_PLATE = frozenset({"well", "row", "column", "field", "position"})
+_VALUES_SHOWN = 5
 _CLOCK = re.compile(r"(\d+)d(\d+)h(\d+)m")
 
 
@@ -100,9 +105,32 @@ def read_labels(source: Path, settings: ConversionSettings, files: Sequence[str]
     renamed = renamed.rename(columns=own)
     # Row numbers as a spreadsheet shows them: the header is row 1.
     renamed.insert(0, ROW_NUMBER, range(2, len(renamed) + 2))
+    _check_amounts(renamed, origin)
     if not by_keys:
         renamed["path"] = _below_source(renamed["path"], source, origin, set(files), settings)
     return renamed
+
+
+def _check_amounts(table: pd.DataFrame, origin: Path) -> None:
+    """Raise SourceError, naming the rows, for a dose or viability that is no number."""
+    wrong = [
+        f"{origin}, row {row}, {name}: found {text!r}, expected a number such as 0.5"
+        for name in AMOUNTS
+        if name in table
+        for row, text in zip(table[ROW_NUMBER], table[name], strict=True)
+        if text is not None and not _is_amount(text)
+    ]
+    if wrong:
+        more = f"\nand {len(wrong) - _VALUES_SHOWN} more" if len(wrong) > _VALUES_SHOWN else ""
+        raise SourceError(
+            "\n".join(wrong[:_VALUES_SHOWN])
+            + f"{more}\nCorrect the table; deadlib-plates table reads decimal commas and names rows"
+        )
+
+
+def _is_amount(text: str) -> bool:
+    number = as_number(text)
+    return number is not None and isfinite(number)
 
 
 def _below_source(
@@ -210,10 +238,13 @@ def join_table(
             for entry in found.get(row["source_id"], [])
         ]
     joined = []
+    unlisted = 0
     for row in rows:
         entries = found.get(row["source_id"], [])
         if entries:
             joined += _one_row(row, entries, settings, problems)
+        elif settings.labels_required and settings.unlisted == "skip":
+            unlisted += 1
         elif settings.labels_required:
             reason = (
                 f"no row in {settings.table}; add one, or move the file out of the source folder"
@@ -221,6 +252,8 @@ def join_table(
             problems.append(Problem(row["source_id"], reason))
         else:
             joined.append(row)
+    if unlisted:
+        notes.append(f"{unlisted} images left out: {settings.table} does not list them")
     return joined
 
 
@@ -235,10 +268,10 @@ def join_by_keys(
 
     Wells agree as B3 and B03, or as row and column. Raises SourceError where nothing is shared.
     """
-    entries: list[Row] = [
-        _with_place(dict(zip(table.columns, row, strict=True)))
-        for row in table.itertuples(index=False)
+    listed: list[Row] = [
+        dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)
     ]
+    entries = [_with_place(entry) for entry in listed]
     images = [_with_place(row) for row in rows]
     known = dict.fromkeys(name for image in images for name in image)
     own = {"source_id", "source_paths", "label", ROW_NUMBER}
@@ -251,9 +284,11 @@ def join_by_keys(
             "(--path-column), or give the images metadata by --pattern"
         )
     by_key: dict[tuple[str | None, ...], list[Row]] = {}
-    for entry in entries:
-        by_key.setdefault(_key(entry, keys), []).append(entry)
+    for entry, as_listed in zip(entries, listed, strict=True):
+        by_key.setdefault(_key(entry, keys), []).append(as_listed)
+    there = {name: {comparable(entry[name]) for entry in entries} for name in keys}
     used = set()
+    unlisted: Counter[str] = Counter()
     joined = []
     for row, image in zip(rows, images, strict=True):
         key = _key(image, keys)
@@ -266,17 +301,44 @@ def join_by_keys(
             numbers = ", ".join(str(entry[ROW_NUMBER]) for entry in found)
             reason = f"{where} stands in rows {numbers} of {settings.table}; keep one"
             problems.append(Problem(row["source_id"], reason))
+        elif settings.labels_required and settings.unlisted == "skip":
+            nowhere = _nowhere(image, there)
+            unlisted[f"no row has {nowhere}" if nowhere else "wells of plates that it has"] += 1
         elif settings.labels_required:
-            reason = f"no row in {settings.table} for {where}; add one, or leave the image out"
-            problems.append(Problem(row["source_id"], reason))
+            nowhere = _nowhere(image, there)
+            reason = f"no row in {settings.table} for {where}" + (
+                f"; it has no {nowhere} at all (but {_few(there[nowhere.split('=')[0]])})"
+                if nowhere
+                else ""
+            )
+            advice = "; add one, leave the image out, or skip all such images with --unlisted skip"
+            problems.append(Problem(row["source_id"], reason + advice))
         else:
             joined.append(row)
+    if unlisted:
+        shares = ", ".join(f"{what}: {count}" for what, count in unlisted.items())
+        notes.append(
+            f"{unlisted.total()} images left out: {settings.table} does not list them ({shares})"
+        )
     spare = sum(len(found) for key, found in by_key.items() if key not in used)
     notes.append(
         f"{settings.table} joined by {', '.join(keys)}"
         + (f"; {spare} of its {len(entries)} rows fit no image" if spare else "")
     )
     return joined
+
+
+def _nowhere(image: Row, there: Mapping[str, Collection[str | None]]) -> str | None:
+    """A value of the image that no row of the table has, such as plate=3, coarser columns first."""
+    for name, known in there.items():
+        if name not in _WITHIN_A_PLATE and comparable(image.get(name)) not in known:
+            return f"{name}={image.get(name)}"
+    return None
+
+
+def _few(values: Collection[str | None]) -> str:
+    known = sorted((value for value in values if value is not None), key=natural_key)
+    return ", ".join(known[:_VALUES_SHOWN]) + (", …" if len(known) > _VALUES_SHOWN else "")
 
 
 def _key(values: Mapping[str, Any], names: Sequence[str]) -> tuple[str | None, ...]:
@@ -288,6 +350,35 @@ def _agree(row: Row, entry: Row) -> bool:
     image, other = _with_place(row), _with_place(entry)
     shared = [name for name in other if name in image and name not in ("label", "path")]
     return all(comparable(image[name]) == comparable(other[name]) for name in shared if other[name])
+
+
+def with_well(row: Row) -> Row:
+    """The image with its well by name, where only row and column say which it is."""
+    if row.get("well") is not None:
+        return row
+    placed = _with_place({k: v for k, v in row.items() if k != "well"})
+    text = placed.get("well")
+    return row | {"well": text} if text is not None and _WELL.fullmatch(text) else row
+
+
+def uneven_wells(rows: Sequence[Row]) -> str | None:
+    """Words where wells have differing numbers of images, which is allowed; frames do not count."""
+    images: dict[tuple[str, ...], set[str]] = {}
+    for row in rows:
+        if row.get("well") is None or row.get("time_index") is not None:
+            return None
+        key = tuple(str(row[name]) for name in ("experiment", "plate", "well") if row.get(name))
+        images.setdefault(key, set()).add(row["source_id"])
+    counts = Counter(len(found) for found in images.values())
+    if len(counts) < 2:
+        return None
+    usual, number = counts.most_common(1)[0]
+    odd = [f"{' '.join(key)}: {len(found)}" for key, found in images.items() if len(found) != usual]
+    more = ", …" if len(odd) > _VALUES_SHOWN else ""
+    return (
+        f"{number} of {len(images)} wells have {usual} images, the others {min(counts)} to "
+        f"{max(counts)} ({', '.join(odd[:_VALUES_SHOWN])}{more})"
+    )
 
 
 def _with_place(values: Row) -> Row:

@@ -19,6 +19,7 @@ JPEG_QUALITY = 95
 PAGES = ("time", "z", "channel")
 LAYOUTS = ("auto", "files", "harmony", "imagexpress", "metamorph")
 BAD_IMAGE_POLICIES = ("refuse", "skip")
+UNLISTED_POLICIES = ("refuse", "skip")
 MODALITIES = ("phase", "brightfield", "dic", "darkfield", "fluorescence")
 LATTICES = ("inclusive", "exclusive")
 
@@ -45,6 +46,8 @@ class ConversionSettings:
     """CSV or Parquet: one row per image, or per box. Relative to SOURCE, or absolute."""
     path_column: str = "path"
     label_column: str = "label"
+    unlisted: str = "refuse"
+    """skip leaves out images that the table does not list, as where it holds chosen wells only."""
     labels_required: bool = True
     """False where new images are converted to be predicted: labels may then be missing."""
 
@@ -106,7 +109,7 @@ class ConversionSettings:
     on_bad_image: str = "refuse"
 
     def __post_init__(self) -> None:
-        for field in ("labels", "on_bad_image", "layout", "lattice"):
+        for field in ("labels", "on_bad_image", "unlisted", "layout", "lattice"):
             _check_choice(field, getattr(self, field))
         if self.pages is not None:
             _check_choice("pages", self.pages)
@@ -330,6 +333,7 @@ def _check_choice(field: str, value: str) -> None:
     known = {
         "labels": LABEL_SOURCES,
         "on_bad_image": BAD_IMAGE_POLICIES,
+        "unlisted": UNLISTED_POLICIES,
         "layout": LAYOUTS,
         "pages": PAGES,
         "modality": MODALITIES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ TEXT_COLUMNS = frozenset(
 )
 # Amounts by their meaning: frame 007 is a number.
 TIMES = frozenset({"time_index", "time_hours"})
+# What doses and effects are computed from, so that a word in them must not pass for a name.
+AMOUNTS = ("concentration_um", "viability")
 ROW_NUMBER = "row_number"
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 # Columns of the manifest that say which example it is and where it lies, not how it came about.
@@ -82,7 +85,8 @@ _WHOLE = re.compile(r"-?\d+\.0")
 def read_table(path: Path) -> pd.DataFrame:
     """A CSV or Parquet file with every cell as stripped text, and None where it is empty.
 
-    Raises SourceError where the file is missing, empty, damaged or of another kind.
+    Columns of a Parquet file whose cells are lists, such as embeddings, are left out. Raises
+    SourceError where the file is missing, empty, damaged or of another kind.
     """
     import pandas as pd
 
@@ -92,7 +96,7 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path}: a table is a .csv or .parquet file, found {suffix or 'no suffix'}"
         )
     try:
-        frame = _read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
+        frame = _read_csv(path) if suffix == ".csv" else _read_parquet(path)
     except FileNotFoundError:
         raise SourceError(f"{path}: no such table") from None
     except (OSError, ValueError, UnicodeDecodeError) as error:
@@ -106,24 +110,51 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.DataFrame({str(name).strip(): _as_text(frame[name]) for name in named})
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [c.name for c in pq.read_schema(path) if not pa.types.is_nested(c.type)]
+    return pd.read_parquet(path, columns=columns)
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     """CSV as programs of all countries write it: `;` or a tab between cells, then 0,5 is 0.5."""
     import pandas as pd
 
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    separator = max(",;\t", key=header.count)
+    separator, encoding = csv_dialect(path)
     frame = pd.read_csv(
         path,
         sep=separator,
         dtype=str,
         keep_default_na=False,
         na_values=ABSENT,
-        encoding="utf-8-sig",
+        encoding=encoding,
     )
     if separator == ",":
         return frame
     return frame.replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
+
+
+def csv_dialect(path: Path) -> tuple[str, str]:
+    """What stands between the cells of a CSV file, by its header, and its encoding."""
+    encoding = _encoding(path)
+    with path.open(encoding=encoding) as file:
+        header = file.readline()
+    return max(",;\t", key=header.count), encoding
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8; else what spreadsheets save as text: UTF-16 with its mark, or Windows' Western one."""
+    content = path.read_bytes()
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
 
 
 def check_columns(frame: pd.DataFrame, needed: Iterable[str], origin: Path, hint: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tfrecords_tools import split
 from tfrecords_tools.append import known_looks
@@ -45,15 +46,17 @@ REST = (0.7, 0.3, 0.0)
 class View:
     """What is asked of a dataset. All as it is: the conversion's own splits and labels.
 
-    where: conditions `column OP value`; every example must meet all. label: columns whose values,
-    joined by a space, are the class. by: columns that never cross splits, `example` for none;
-    empty: the conversion's groups. hold_out: `[split:]column=value`. fractions: of train,
+    where: conditions `column OP value`; every example must meet all. learn_from: the same for
+    training and validation only; a class that only the test has counts as unknown. label: columns
+    whose values, joined by a space, are the class. by: columns that never cross splits, `example`
+    for none; empty: the conversion's groups. hold_out: `[split:]column=value`. fractions: of train,
     validation and test, of what is not held out. calibration: the share of the training examples
     that is set apart, in whole groups, as the split `calibration`. folds, fold: so many equal parts
     of all groups, classes alike in each; the one of that number (from 0) is the test split.
     """
 
     where: tuple[str, ...] = ()
+    learn_from: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
@@ -120,8 +123,10 @@ def viewed(dataset: Dataset, view: View) -> Dataset:
         return dataset
     _check(view)
     examples = _chosen(relabelled(dataset.manifest, view), view)
-    names = sorted(examples["label"].dropna().unique(), key=natural_key)
+    learnt = _meets(examples, view.learn_from, "learn_from")
+    names = sorted(examples["label"][learnt].dropna().unique(), key=natural_key)
     classes = [name for name in dataset.classes if name in names] if not view.label else names
+    examples["label"] = examples["label"].where(examples["label"].isin(classes), None)
     looks = known_looks(dataset, examples)
     settings = ConversionSettings.from_json(dataset.info["settings"])
     by, joined = list(dataset.info["split"]["by"]), 0
@@ -143,6 +148,7 @@ def viewed(dataset: Dataset, view: View) -> Dataset:
             )
             examples["group"], joined = groups, len(sets)
         examples["split"] = _assigned(examples, view, settings)
+    examples = examples[learnt | (examples["split"] == TEST)].copy()
     if view.calibration:
         examples["split"] = _set_apart(examples, view)
     metadata = [
@@ -207,15 +213,20 @@ def _check(view: View) -> None:
 
 def _chosen(frame: pd.DataFrame, view: View) -> pd.DataFrame:
     """The examples that meet all conditions of the view."""
-    conditions = [condition for text in view.where for condition in parse_conditions(text, "where")]
+    return frame[_meets(frame, view.where, "where")].copy()
+
+
+def _meets(frame: pd.DataFrame, texts: tuple[str, ...], key: str) -> NDArray[np.bool_]:
+    """Which examples (N,) meet all conditions. Raises PlanError where none does."""
+    conditions = [condition for text in texts for condition in parse_conditions(text, key)]
     keep = np.ones(len(frame), bool)
     for condition in conditions:
-        split.check_column(condition.column, [str(name) for name in frame], "where")
-        texts = frame[condition.column].map(split.as_text)
-        keep &= np.array([condition.holds({condition.column: text}) for text in texts], bool)
+        split.check_column(condition.column, [str(name) for name in frame], key)
+        values = frame[condition.column].map(split.as_text)
+        keep &= np.array([condition.holds({condition.column: value}) for value in values], bool)
     if not keep.any():
-        raise PlanError(f"where {' and '.join(view.where)}: no example meets this")
-    return frame[keep].copy()
+        raise PlanError(f"{key} {' and '.join(texts)}: no example meets this")
+    return keep
 
 
 def _assigned(examples: pd.DataFrame, view: View, settings: ConversionSettings) -> list[str]:

@@ -10,13 +10,17 @@ from controls import controls
 from convert import convert
 from data import data
 from deadnet import deadnet
+from efficientnet import efficientnet
 from encoding import encodings
 from heatmap import heatmap
 from help import help_time
 from intensity import intensity
 from memory import memory
+from plate import plate
 from recipes import recipes
+from sampling import sampling
 from step import step
+from unseen_plate import unseen_plate
 
 
 @click.group()
@@ -33,13 +37,17 @@ for command in (
     coverage,
     data,
     deadnet,
+    efficientnet,
     encodings,
     heatmap,
     help_time,
     intensity,
     memory,
+    plate,
     recipes,
+    sampling,
     step,
+    unseen_plate,
 ):
     bench.add_command(command)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,3 +78,46 @@ class Peer:
         self._asked.flush()
         if not self._answered.readline():
             raise click.ClickException("the libraries to compare with failed, see above")
+
+
+def peak_of(command: str, arguments: list[str]) -> dict[str, float]:
+    """Peak memory of a command with its children (`all_mib`, `largest_mib`), and its `seconds`."""
+    script = _PEAK.format(command=command, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    if done.returncode:
+        told, _, _ = done.stderr.partition("Traceback")
+        raise SystemExit(f"deadlib-{command} failed:\n{told[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+_PEAK = """
+import json, sys, threading, time
+from importlib import import_module
+import psutil
+
+peak = {{"all": 0, "largest": 0}}
+
+def watch():
+    me = psutil.Process()
+    while True:
+        sizes = []
+        for process in [me, *me.children(recursive=True)]:
+            try:
+                sizes.append(process.memory_full_info().pss)
+            except psutil.Error:
+                pass
+        peak["all"] = max(peak["all"], sum(sizes))
+        peak["largest"] = max(peak["largest"], max(sizes))
+        time.sleep(0.05)
+
+if __name__ == "__main__":
+    threading.Thread(target=watch, daemon=True).start()
+    began = time.monotonic()
+    try:
+        import_module("deadlib.cli.{command}").main({arguments})
+    except SystemExit as end:
+        assert not end.code
+    found = {{key + "_mib": round(value / 2**20) for key, value in peak.items()}}
+    print(json.dumps(found | {{"seconds": time.monotonic() - began}}))
+"""

@@ -39,6 +39,7 @@ from deadlib.augment.mixing import MIXINGS, Mixing, mix
 from deadlib.augment.randomness import derive, per_image
 from deadlib.augment.sampling import Interpolation
 from deadlib.augment.spline import ThinPlateSpline
+from deadlib.crops import five_crops, one_by_one
 from deadlib.errors import RecipeError
 from deadlib.recipe import AugmentStep, InputSection, nearest
 
@@ -67,6 +68,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 }
 
 
+CROP_STREAM = 0x63726F
 MIXING_STREAM = 0x6D6978
 """Apart from the streams of the other steps, which are their places in the list."""
 
@@ -77,7 +79,8 @@ def build_augmenter(
     """All that happens to a batch in training, between reading and the network.
 
     The function takes images (B, H, W, C) float32 in unit range and a seed, (2,) integers or
-    (B, 2) for a seed of each image; it returns (B, *input.size_px, C) float32. In order: the
+    (B, 2) for a seed of each image; it returns (B, *input.size_px, C) float32, and with
+    input.crops: 5 (B, 5, *input.size_px, C), each crop changed by itself. In order: the
     random crop where input.fit is crop, the steps that belong before normalisation, `normalise`,
     the steps that belong after it. With normalise: per_image_16bit the crop comes last. Geometric
     steps that follow each other are composed into a single reading of the images. Steps that mix
@@ -87,12 +90,13 @@ def build_augmenter(
     on the first call where images are smaller than the crop.
     """
     layers = [layer for layer in _layers(steps) if isinstance(layer, Augmentation)]
+    _refuse_mixing_of_crops(steps, input)
     if not input.crops_last:
         for layer in layers:
             layer.check_size(input.size_px)
     before = [layer for layer in layers if layer.stage == "before"]
     after = [layer for layer in layers if layer.stage == "after"]
-    if input.fit == "crop":
+    if input.fit == "crop" and input.crops == 1:
         crop = RandomCrop(size_px=input.size_px)
         after.append(crop) if input.crops_last else before.insert(0, crop)
 
@@ -101,7 +105,29 @@ def build_augmenter(
         images = _apply(before, images, seeds, input.interpolation)
         return _apply(after, normalise(images), derive(seeds, len(before)), input.interpolation)
 
-    return augment
+    if input.crops == 1:
+        return augment
+    if input.crops_last:
+        return lambda images, seed: five_crops(augment(images, seed), input.size_px)
+    return lambda images, seed: _of_crops(augment, five_crops(images, input.size_px), seed)
+
+
+def _refuse_mixing_of_crops(steps: Sequence[AugmentStep], input: InputSection) -> None:
+    for position, step in enumerate(steps, start=1):
+        if step.name in MIXINGS and input.crops > 1:
+            raise RecipeError(
+                f"augment, step {position} ({step.name}): mixes single images, and input.crops: "
+                f"{input.crops} gives every example several windows; leave one of the two out"
+            )
+
+
+def _of_crops(augment: Callable[[Any, Any], Any], crops: Any, seed: Any) -> Any:
+    """Every crop of (B, N, H, W, C) changed by a seed of its own."""
+    batch, number = ops.shape(crops)[0], crops.shape[1]
+    seeds = per_image(seed, batch)
+    own = ops.stack([derive(seeds, CROP_STREAM + place) for place in range(number)], axis=1)
+    changed = augment(one_by_one(crops), ops.reshape(own, (-1, 2)))
+    return ops.reshape(changed, (-1, *crops.shape[1:]))
 
 
 def build_mixer(

@@ -147,6 +147,12 @@ class _Convert(terminal.Command):
 @click.option("--path-column", default="path", metavar="NAME", help="The table's column of paths.")
 @click.option("--label-column", default="label", metavar="NAME", help="The table's labels.")
 @click.option(
+    "--unlisted",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    help="skip leaves out images that the table does not list, as where it holds chosen wells.",
+)
+@click.option(
     "--channels",
     callback=_names,
     metavar="A,B,...",

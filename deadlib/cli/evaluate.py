@@ -87,6 +87,19 @@ if TYPE_CHECKING:
     help="People's answers to the same images (subject, training, image, answer).",
 )
 @click.option(
+    "--ties",
+    metavar="CLASSES",
+    help="All classes, the one that wins a tied vote of a well's fields first.  [default: the tied "
+    "class of the highest mean probability]",
+)
+@terminal.column_option
+@click.option(
+    "--calls",
+    is_flag=True,
+    help="Look at the column predicted alone, even where there are probabilities: for answers that "
+    "are not the most probable class.",
+)
+@click.option(
     "--dataset",
     type=click.Path(path_type=Path, file_okay=False),
     help="Where pictures of the worst errors come from.  [default: the dataset the table names]",
@@ -111,13 +124,17 @@ def main(
     levels: str | None,
     against: Path | None,
     humans: Path | None,
+    ties: str | None,
+    columns: dict[str, str],
+    calls: bool,
     dataset: Path | None,
     cheating_gap: bool,
 ) -> None:
     """Turn PREDICTIONS into a report: how good, how sure of it, and where it fails.
 
     PREDICTIONS is what deadlib-predict wrote, or any Parquet or CSV table with a column `label`
-    and one column `probability_<class>` for each class. Writes report.html, one file
+    and one column `probability_<class>` for each class, or `predicted` alone; --column says where
+    its columns have other names. Writes report.html, one file
     that opens offline, report.json and figures/. Every figure has a 95 % interval over independent
     groups.
 
@@ -125,6 +142,7 @@ def main(
     Example:
       deadlib-evaluate run/predictions.parquet
       deadlib-evaluate theirs.csv --group-by plate --out theirs
+      deadlib-evaluate calls.csv --column label=truth --column predicted=call
     """
     from deadlib.evaluation import assess, compose
     from deadlib.evaluation.controls import controls as shortcuts
@@ -142,9 +160,12 @@ def main(
                 per_class=per_class,
                 annotations=annotations,
                 dataset=dataset,
-                levels=[name.strip() for name in levels.split(",")] if levels else (),
+                levels=terminal.names(levels),
                 against=against,
                 humans=humans,
+                ties=terminal.names(ties),
+                columns=columns,
+                calls=calls,
                 progress=progress,
             )
             sections = [shortcuts(found, progress)] if controls else []
@@ -170,7 +191,9 @@ def main(
     for question, answer in report.verdict.items():
         terminal.show(f"{question} {answer}")
     for section, remark in report.remarks:
-        if section is not None and section.key in ("comparison", "humans"):
+        if section is None or remark.level != "note":
+            continue
+        if section.key in ("comparison", "humans", "wells"):
             terminal.show(f"{section.title}: {remark.text}")
     terminal.show(_metric_table(found))
     if found.virtual:
@@ -200,8 +223,6 @@ def _virtual_table(evaluation: Evaluation, virtual: VirtualBatches) -> Table:
 def _metric_table(evaluation: Evaluation) -> Table:
     from rich.table import Table
 
-    from deadlib.metrics import METRICS
-
     examples, groups = evaluation.by_example, evaluation.by_group
     interval = f"{100 * evaluation.resampling.level:g} % interval"
     table = Table()
@@ -212,7 +233,7 @@ def _metric_table(evaluation: Evaluation) -> Table:
         table.add_column(f"{groups.groups:,} groups", justify="right")
         table.add_column(interval)
 
-    for name, metric in METRICS.items():
+    for name, metric in evaluation.predictions.metrics.items():
         row = _cells(examples.metrics[name]) + (_cells(groups.metrics[name]) if groups else [])
         table.add_row(metric.title, *row)
     return table

@@ -178,10 +178,10 @@ def main(
                 rule=Rule(onset_area, onset_frames),
                 skip_bad=on_bad_frame == "skip",
             ),
-            reading={"pattern": pattern, "channels": _names(channels) or None, "z": z},
+            reading={"pattern": pattern, "channels": terminal.names(channels) or None, "z": z},
             table=table,
             interval_hours=interval_hours,
-            positions=_names(positions),
+            positions=terminal.names(positions),
             group_by=group_by,
             acquisition=Acquisition(pixel_size_um, modality, rescale),
             command=terminal.command_line(),
@@ -190,10 +190,6 @@ def main(
         )
     terminal.show(_onsets(lapse))
     terminal.show(f"look at {out / 'report.html'}")
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def _onsets(lapse: Lapse) -> Any:

@@ -33,13 +33,26 @@ UNLIKE = 0.99
     default="auto",
     help="auto: test of the dataset that the run was trained on, everything of any other.",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=64, help="Images at a time.")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=64,
+    help="Images at a time; with input.crops: 5 their crops, five an image.",
+)
 @click.option(
     "--views",
     type=click.Choice(["1", "4", "8"]),
     default="1",
     help="Average over the image and its mirror images (4), and its quarter turns as well (8, for "
     "square inputs): a little surer, and as many times the work.",
+)
+@click.option(
+    "--rows",
+    "rows_of",
+    type=click.Choice(["images", "crops"]),
+    default="images",
+    help="One row for each image, or one for each of its crops (a run with input.crops: 5); "
+    "deadlib-aggregate makes of crops fields and of fields wells.",
 )
 @click.option(
     "--snapshot",
@@ -63,6 +76,7 @@ def main(
     split: str,
     batch: int,
     views: str,
+    rows_of: str,
     snapshot: int | None,
     on_bad_image: str,
     pixel_size_um: float | None,
@@ -99,6 +113,7 @@ def main(
             split=split,
             batch=batch,
             views=int(views),
+            rows_of=rows_of,
             on_bad_image=on_bad_image,
             acquisition=Acquisition(pixel_size_um, modality, rescale),
             command=terminal.command_line(),
@@ -116,9 +131,10 @@ def _report(out: Path) -> None:
     metadata = read_metadata(out)
     calibrated = ["prediction_set", "out_of_distribution"] if metadata["calibration"] else []
     frame = pd.read_parquet(out, columns=["label", "predicted", *calibrated])
-    terminal.show(_counts(frame, metadata["classes"]))
+    terminal.show(_counts(frame, metadata["classes"], metadata["rows_of"]))
     terminal.show(
-        f"{len(frame)} images ({metadata['predicted_split']}) of {metadata['dataset']}: {out}"
+        f"{len(frame)} {metadata['rows_of']} ({metadata['predicted_split']}) of "
+        f"{metadata['dataset']}: {out}"
     )
     if calibrated:
         terminal.show(_sureness(frame))
@@ -136,11 +152,11 @@ def _sureness(frame: pd.DataFrame) -> str:
     )
 
 
-def _counts(frame: pd.DataFrame, classes: list[str]) -> Any:
-    """Images by label (rows) and predicted class (columns)."""
+def _counts(frame: pd.DataFrame, classes: list[str], rows_of: str) -> Any:
+    """Rows by label (rows) and predicted class (columns)."""
     from rich.table import Table
 
-    table = Table(title="images by label and prediction")
+    table = Table(title=f"{rows_of} by label and prediction")
     table.add_column("label")
     for name in classes:
         table.add_column(f"predicted {name}", justify="right")

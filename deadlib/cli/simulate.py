@@ -65,6 +65,8 @@ def _kind(item: Field[Any]) -> click.ParamType | type:
     example = item.default
     if isinstance(example, tuple):
         return NameList() if isinstance(example[0], str) else NumberList(type(example[0]))
+    if isinstance(example, str):
+        return click.Choice(item.metadata["choices"])
     low, high = item.metadata["low"], item.metadata["high"]
     if isinstance(example, int):
         return click.IntRange(int(low), int(high))
@@ -130,11 +132,21 @@ def _callback(modality: str) -> Callable[..., None]:
                 progress=progress,
                 **values,
             )
-        channels = f" --channels {','.join(CHANNELS)}" if modality == "painting" else ""
-        table = out / "images.csv"
-        terminal.show(f"{out}: next\n  deadlib-convert {out} DATASET --table {table}{channels}")
+        terminal.show(f"{out}: next\n{_next_command(modality, out, values)}")
 
     return run
+
+
+def _next_command(modality: str, out: Path, values: Mapping[str, Any]) -> str:
+    if values.get("layout") == "published":
+        plates = out / "plates.csv"
+        return (
+            f"  deadlib-plates table {out / 'viability.csv'} {plates} --settings celldeathpred\n"
+            f"  deadlib-convert {out / 'images'} DATASET --table {plates} "
+            "--settings configs/celldeathpred_data.yaml"
+        )
+    channels = f" --channels {','.join(CHANNELS)}" if modality == "painting" else ""
+    return f"  deadlib-convert {out} DATASET --table {out / 'images.csv'}{channels}"
 
 
 def _distinct(pairs: tuple[tuple[str, float], ...]) -> Mapping[str, float]:

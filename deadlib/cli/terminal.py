@@ -87,6 +87,38 @@ def acquisition_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def column_names(
+    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in given:
+        ours, equals, theirs = text.partition("=")
+        if not (ours and equals and theirs):
+            raise click.BadParameter(f"found {text!r}, expected NAME=COLUMN, as in label=truth")
+        if ours in found:
+            raise click.BadParameter(f"{ours} is asked for twice")
+        found[ours] = theirs
+    return found
+
+
+# for tables of other programs
+column_option = click.option(
+    "--column",
+    "columns",
+    metavar="NAME=COLUMN",
+    multiple=True,
+    callback=column_names,
+    help="The table calls our column NAME so: label=truth, predicted=call, plate=Plate, "
+    "probability_dead=P(dead), or logit_dead=score where it has logits. Can be given several "
+    "times.",
+)
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """What stands between commas: "plate, well" is ("plate", "well")."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
 class Command(click.Command):
     """A click command that ends with one message and exit 1 where the user can mend something."""
 

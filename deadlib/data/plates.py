@@ -121,11 +121,12 @@ def correction_for(
 def moved(
     images: tf.Tensor, centre: Any, scale: Any, reference_centre: Any, reference_scale: Any
 ) -> tf.Tensor:
-    """Graph op: images (B, H, W, C) from the centre and scale of their plates, (B, C) each, to
+    """Graph op: images (B, ..., H, W, C) from the centre and scale of their plates, (B, C) each, to
     those of the training plates, (C,) each."""
     gain = reference_scale / scale
     offset = reference_centre - centre * gain
-    return images * gain[:, None, None] + offset[:, None, None]
+    spread = (slice(None), *[None] * (len(images.shape) - 2))
+    return images * gain[spread] + offset[spread]
 
 
 def reference_statistics(dataset: Dataset, section: InputSection) -> dict[str, list[float]]:

@@ -16,10 +16,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from deadlib.crops import FIVE, five_crops, too_small
 from deadlib.data.equalise import equalise
 from deadlib.data.plates import PLATE
 from deadlib.data.unit import unit_range
-from deadlib.errors import InputError, RecipeError
+from deadlib.errors import RecipeError
 from deadlib.recipe import WHOLE, InputSection
 
 SMALLEST_DEVIATION = 1e-6
@@ -116,10 +117,7 @@ def centre_crop(images: Any, size_px: Sequence[int]) -> Any:
     height, width = images.shape[1:3]
     rows, columns = size_px
     if height < rows or width < columns:
-        raise InputError(
-            f"images of {height} x {width} px are smaller than the {rows} x {columns} px that the "
-            "model takes; give images of the size that it was trained on"
-        )
+        raise too_small((height, width), size_px)
     top, left = (height - rows) // 2, (width - columns) // 2
     return images[:, top : top + rows, left : left + columns, :]
 
@@ -128,6 +126,7 @@ def centre_crop(images: Any, size_px: Sequence[int]) -> Any:
 class Preprocess(keras.layers.Layer):
     """Central crop (fit=crop) and normalisation: (B, H, W, C) → float32.
 
+    `crops` gives all windows that the network sees instead, where the recipe asks for five.
     The crop comes first, but with `per_image_16bit` last: that normalises whole images.
 
     Images are float32 in unit range, or integers, which are brought to it. With `plate` and
@@ -143,12 +142,14 @@ class Preprocess(keras.layers.Layer):
         normalisation: str,
         mean: Sequence[float] | None = None,
         deviation: Sequence[float] | None = None,
+        crops: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
         self.size_px = (int(size_px[0]), int(size_px[1]))
         self.fit = fit
         self.normalisation = normalisation
+        self.number_of_crops = crops
         self.mean = None if mean is None else [float(value) for value in mean]
         self.deviation = None if deviation is None else [float(value) for value in deviation]
         if normalisation in GIVEN and (self.mean is None or self.deviation is None):
@@ -161,13 +162,23 @@ class Preprocess(keras.layers.Layer):
             images = centre_crop(images, self.size_px)
         return self.normalise(unit_range(images))
 
+    def crops(self, images: Any) -> Any:
+        """What the network sees of (B, H, W, C) images: with input.crops: 5 five windows of each,
+        (B, 5, *size_px, C), otherwise what `call` gives."""
+        if self.number_of_crops != FIVE:
+            return self(images)
+        images = unit_range(images)
+        if self.crops_last:
+            return five_crops(self.normalise(images), self.size_px)
+        return self.normalise(five_crops(images, self.size_px))
+
     @property
     def crops_last(self) -> bool:
         """Whether the window is cut from the normalised image, and not normalised itself."""
         return self.fit == "crop" and self.normalisation == WHOLE
 
     def normalise(self, images: Any) -> Any:
-        """Normalise (B, H, W, C) images of any size; training calls it before or after its own
+        """Normalise (B, ..., H, W, C) images of any size; training calls it before or after its own
         crop, as `crops_last` says."""
         images = ops.cast(images, "float32")
         if self.normalisation == "none":
@@ -175,8 +186,8 @@ class Preprocess(keras.layers.Layer):
         if self.normalisation in GIVEN:
             deviation = np.maximum(np.asarray(self.deviation, np.float32), SMALLEST_DEVIATION)
             return (images - np.asarray(self.mean, np.float32)) / deviation
-        mean = ops.mean(images, axis=(1, 2), keepdims=True)
-        deviation = ops.sqrt(ops.mean(ops.square(images - mean), axis=(1, 2), keepdims=True))
+        mean = ops.mean(images, axis=(-3, -2), keepdims=True)
+        deviation = ops.sqrt(ops.mean(ops.square(images - mean), axis=(-3, -2), keepdims=True))
         return self.relative(images, mean, deviation)
 
     def relative(self, images: Any, mean: Any, deviation: Any) -> Any:
@@ -206,6 +217,7 @@ class Preprocess(keras.layers.Layer):
             "normalisation": self.normalisation,
             "mean": self.mean,
             "deviation": self.deviation,
+            "crops": self.number_of_crops,
         }
 
 
@@ -228,5 +240,6 @@ def preprocess_for(section: InputSection, dataset: Mapping[str, Any]) -> Preproc
         section.normalise,
         mean=statistics.get("mean"),
         deviation=statistics.get("deviation"),
+        crops=section.crops,
         name="preprocess",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from deadlib.evaluation.parts import Part, measure_parts, sample_columns
 from deadlib.evaluation.table import Predictions, read_predictions
 from deadlib.evaluation.units import Units
 from deadlib.evaluation.virtual import PER_CLASS, VirtualBatches, measure_virtual_batches
+from deadlib.evaluation.wells import Wells, measure_wells
 from tfrecords_tools.annotations import read_annotations
 
 FEWEST_RESAMPLES = 100
@@ -33,11 +34,12 @@ Progress = Callable[[str, int, int], None]
 class Evaluation:
     """Everything that a report says, in numbers.
 
-    by_group is None where no group has several examples of one class; virtual is None where it was
+    by_group is None where no group has several examples of one class, or none has probabilities;
+    virtual is None where it was
     not asked for, annotations and annotators where no log is given; by_column: column -> values;
     dataset: where pictures come from, None for the one that the table names; levels: experiments,
     plates, wells, where they are nested; comparison, humans: where another table of predictions, or
-    people's answers, are given.
+    people's answers, are given; wells: fields and wells by plate, where the table names wells.
     """
 
     predictions: Predictions
@@ -52,6 +54,7 @@ class Evaluation:
     levels: Sequence[Tier] = ()
     comparison: Comparison | None = None
     humans: Humans | None = None
+    wells: Wells | None = None
 
     def to_json(self) -> dict[str, Any]:
         table = self.predictions
@@ -94,6 +97,9 @@ def assess(
     levels: Sequence[str] = (),
     against: str | Path | None = None,
     humans: str | Path | None = None,
+    ties: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    calls: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """The numbers of `evaluate`, without writing anything; the same arguments and errors."""
@@ -103,9 +109,11 @@ def assess(
             f"{FEWEST_RESAMPLES}, better 2000"
         )
     coarsest = levels[0] if levels else None
-    table = read_predictions(Path(predictions), group_by=group_by or coarsest, split=split)
+    table = read_predictions(
+        Path(predictions), group_by=group_by or coarsest, split=split, columns=columns, calls=calls
+    )
     resampling = Resampling(bootstrap, seed)
-    units = Units(table.class_index, table.probabilities, table.group_index)
+    units = Units(table.class_index, table.probabilities, table.group_index, table.calls_only)
     # before the bootstrap, which takes its time: this may refuse
     virtual = (
         measure_virtual_batches(
@@ -117,14 +125,17 @@ def assess(
     annotators = None if annotations is None else _annotators(annotations, table, resampling)
     comparison = None if against is None else compare(table, Path(against), resampling)
     people = None if humans is None else against_humans(table, Path(humans), resampling)
+    wells = measure_wells(table, ties, resampling)
     tiers = measure_levels(table, levels, resampling)
     averaged = units.by_group()
-    columns = sample_columns(table.frame)
-    kinds = [units, averaged] if len(averaged) < len(units) else [units]
-    tick = ticker(progress, "bootstrap", bootstrap * (len(kinds) + len(columns)))
+    sampled = sample_columns(table.frame)
+    # calls cannot be averaged
+    means = len(averaged) < len(units) and not table.calls_only
+    kinds = [units, averaged] if means else [units]
+    tick = ticker(progress, "bootstrap", bootstrap * (len(kinds) + len(sampled)))
     measured = [measure(kind, table.classes, resampling, tick) for kind in kinds]
     by_column = {}
-    for name, values in columns.items():
+    for name, values in sampled.items():
         by_column[name] = measure_parts(units, values, table.classes, resampling)
         tick(bootstrap)
     return Evaluation(
@@ -140,6 +151,7 @@ def assess(
         levels=tiers,
         comparison=comparison,
         humans=people,
+        wells=wells,
     )
 
 

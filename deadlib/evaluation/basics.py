@@ -11,11 +11,10 @@ from deadlib.bootstrap import Estimate
 from deadlib.evaluation import figures
 from deadlib.evaluation.assess import Evaluation
 from deadlib.evaluation.measure import CLASS_SCORES, Level
-from deadlib.evaluation.parts import PART_METRICS
+from deadlib.evaluation.parts import part_metrics
 from deadlib.evaluation.table import FEWEST_GROUPS
 from deadlib.evaluation.virtual import RESAMPLES
 from deadlib.evaluation.words import on_ceiling, on_virtual_batches
-from deadlib.metrics import METRICS
 from deadlib.pages import Section, fragment
 from deadlib.pages.drawing import COLOURS, Drawing
 
@@ -73,14 +72,16 @@ def by_column(evaluation: Evaluation) -> Section:
         "Plates, experiments, cell lines",
         evaluation,
         drawings,
-        part_metrics=PART_METRICS,
+        part_metrics=part_metrics(evaluation.predictions.calls_only),
         figure_names=names,
         fewest_groups=FEWEST_GROUPS,
     )
 
 
-def probabilities(evaluation: Evaluation) -> Section:
+def probabilities(evaluation: Evaluation) -> Section | None:
     table = evaluation.predictions
+    if table.calls_only:
+        return None
     drawings = [
         figures.reliability(evaluation.by_example, len(table.classes)),
         figures.probabilities(table.class_index, table.probabilities, table.classes),
@@ -190,7 +191,7 @@ def _section(
         groups=evaluation.by_group,
         percent=f"{100 * evaluation.resampling.level:g}",
         unit=evaluation.predictions.group_column or "row",
-        metrics=METRICS,
+        metrics=evaluation.predictions.metrics,
         **values,
     )
     return Section(key, title, html, numbers, tuple(drawings))

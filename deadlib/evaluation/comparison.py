@@ -14,7 +14,7 @@ from deadlib.bootstrap import Estimate, Floats, Resampling, Statistic, estimates
 from deadlib.errors import PredictionError
 from deadlib.evaluation.permutation import SignFlips, sign_flips
 from deadlib.evaluation.table import Predictions, read_predictions
-from deadlib.metrics import METRICS, Metric
+from deadlib.metrics import METRICS, Metric, measurable
 
 # AUPRC needs all rows in order for every exchange, which takes minutes; the calibration error is
 # biased by an amount that exchanges change
@@ -118,7 +118,7 @@ def compare(predictions: Predictions, against: Path, resampling: Resampling) -> 
 
     Raises PredictionError where the tables do not hold the same examples, labels and classes.
     """
-    other = matched(predictions, against)
+    other, calls_only = matched(predictions, against)
     y, index = predictions.class_index, predictions.group_index
     flips = sign_flips(predictions.groups, resampling)
     right = predictions.probabilities.argmax(axis=1) == y
@@ -132,6 +132,7 @@ def compare(predictions: Predictions, against: Path, resampling: Resampling) -> 
                 Paired(metric, y, predictions.probabilities, other), index, flips, resampling
             )
             for name, metric in COMPARED.items()
+            if name in measurable(calls_only)
         },
         answers={
             "both_right": int((right & other_right).sum()),
@@ -160,8 +161,11 @@ def _difference(
     )
 
 
-def matched(predictions: Predictions, against: Path) -> Floats:
-    """The probabilities (N, K) of the other table, for the same examples in the same order."""
+def matched(predictions: Predictions, against: Path) -> tuple[Floats, bool]:
+    """The probabilities (N, K) of the other table, for the same examples in the same order.
+
+    Also whether one of the tables has calls only.
+    """
     path = predictions.path
     other = read_predictions(against, split=_split_of(against, predictions.split))
     for one in (predictions, other):
@@ -198,7 +202,7 @@ def matched(predictions: Predictions, against: Path) -> Floats:
             "the dataset"
         )
     columns = [other.classes.index(name) for name in predictions.classes]
-    return other.probabilities[place][:, columns]
+    return other.probabilities[place][:, columns], predictions.calls_only or other.calls_only
 
 
 def _split_of(path: Path, split: str | None) -> str | None:

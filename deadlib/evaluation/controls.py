@@ -36,6 +36,12 @@ def controls(evaluation: Evaluation, progress: Progress | None = None) -> Sectio
         missing = "All these examples are of one class: there is nothing to tell."
         html = fragment("deadlib.evaluation", "controls.html", (), missing=missing)
         return Section(KEY, TITLE, html, {"missing": missing})
+    if table.calls_only:
+        missing = (
+            "Probes are compared with the probabilities of the model, and this table has none."
+        )
+        html = fragment("deadlib.evaluation", "controls.html", (), missing=missing)
+        return Section(KEY, TITLE, html, {"missing": missing})
     images, no_images = _images(table, evaluation.dataset, progress)
     examples = Examples(
         frame=table.frame,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from deadlib.bootstrap import Estimate
 from deadlib.evaluation.assess import Evaluation
-from deadlib.evaluation.comparison import COMPARED, Comparison
+from deadlib.evaluation.comparison import Comparison
 from deadlib.evaluation.humans import Humans, Trial
-from deadlib.evaluation.levels import IMAGE, SHOWN, Tier
+from deadlib.evaluation.levels import IMAGE, Tier
 from deadlib.metrics import METRICS
 from deadlib.pages import Remark, Section, fragment
 from deadlib.pages.drawing import COLOURS, GREY, Drawing, figure_of
@@ -30,7 +30,7 @@ def levels(evaluation: Evaluation) -> Section | None:
         "levels.html",
         (),
         tiers=tiers,
-        metrics={name: METRICS[name].title for name in SHOWN},
+        metrics={name: METRICS[name].title for name in tiers[0].metrics},
         percent=_percent(evaluation),
         words=on_levels(tiers),
     )
@@ -56,7 +56,7 @@ def comparison(evaluation: Evaluation) -> Section | None:
         "comparison.html",
         drawings,
         found=found,
-        metrics=COMPARED,
+        metrics={name: METRICS[name] for name in found.differences},
         percent=_percent(evaluation),
         unit=evaluation.predictions.group_column or "row",
         words=words,
@@ -215,17 +215,18 @@ def _who_is_better(trial: Trial, subjects: int) -> str:
 
 def _differences(found: Comparison) -> Drawing:
     """Every difference with its interval, favouring this model to the right."""
-    with figure_of((5.2, 0.9 + 0.3 * len(COMPARED))) as (figure, draw):
+    metrics = [METRICS[name] for name in found.differences]
+    with figure_of((5.2, 0.9 + 0.3 * len(metrics))) as (figure, draw):
         axes = figure.subplots()
         axes.axvline(0, color=GREY, linewidth=1)
-        for place, (name, metric) in enumerate(COMPARED.items()):
-            one = found.differences[name].difference
+        for place, metric in enumerate(metrics):
+            one = found.differences[metric.name].difference
             sign = 1 if metric.higher_is_better else -1
             if one.low is not None and one.high is not None:
                 axes.plot([sign * one.low, sign * one.high], [place] * 2, color=COLOURS[0])
             if one.value is not None:
                 axes.plot(sign * one.value, place, "o", color=COLOURS[0], markersize=5)
-        titles = [metric.title for metric in COMPARED.values()]
+        titles = [metric.title for metric in metrics]
         axes.set_yticks(range(len(titles)), titles)
         axes.set_ylim(len(titles) - 0.4, -0.6)
         axes.set(

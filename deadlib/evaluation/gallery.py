@@ -69,9 +69,11 @@ class Pictures:
         return data_uri(display(self.dataset.read_example(self.rows[example_id])))
 
 
-def errors(evaluation: Evaluation) -> Section:
-    """The section that shows them."""
+def errors(evaluation: Evaluation) -> Section | None:
+    """The section that shows them; None where no probability says which is worst."""
     table = evaluation.predictions
+    if table.calls_only:
+        return None
     pictures = find_pictures(table, evaluation.dataset)
     worst, uncertain = (
         [answer(table, int(row), pictures) for row in rows]

@@ -61,7 +61,8 @@ def measure_levels(
     if len(levels) < 2:
         return []
     y, p = predictions.class_index, predictions.probabilities
-    statistic = Stack([METRICS[name].statistic(y, p) for name in SHOWN])
+    shown = [name for name in SHOWN if name in predictions.metrics]
+    statistic = Stack([METRICS[name].statistic(y, p) for name in shown])
     found: list[tuple[str, int, str | None, dict[str, Estimate]]] = []
     variances = []
     coarser: NDArray[np.intp] | None = None
@@ -69,8 +70,8 @@ def measure_levels(
     for name, index in levels.items():
         first = np.unique(index, return_index=True)[1]
         groups = Nested(index, None if coarser is None else coarser[first])
-        behind = np.full(len(SHOWN), len(groups))
-        metrics = dict(zip(SHOWN, estimates(statistic, groups, behind, resampling), strict=True))
+        behind = np.full(len(shown), len(groups))
+        metrics = dict(zip(shown, estimates(statistic, groups, behind, resampling), strict=True))
         found.append((name, len(groups), within, metrics))
         variances.append(_variance(predictions, groups, resampling))
         coarser, within = index, name

@@ -34,8 +34,9 @@ COMPARES_CLASSES = frozenset({"balanced_accuracy", "macro_f1", "roc_auc", "avera
 class Level:
     """All figures of one kind of unit.
 
-    counts K x K and shares K x K: rows true, columns predicted, shares of the row; per_class:
-    class -> precision, recall, f1; bins: the confidence bins that are not empty.
+    metrics: all that these units allow; counts K x K and shares K x K: rows true, columns
+    predicted, shares of the row; per_class: class -> precision, recall, f1; bins: the confidence
+    bins that are not empty; bins and curves: none of calls without probabilities.
     """
 
     units: int
@@ -97,7 +98,7 @@ def measure(
     y, p = units.class_index, units.probabilities
     size = len(classes)
     bin_index = confidence_bin(p)
-    occupied = np.unique(bin_index)
+    occupied = np.unique(bin_index)[: 0 if units.calls_only else None]
 
     def shares_and_scores(sums: Floats) -> Floats:
         counts = as_confusion(sums, size)
@@ -109,7 +110,7 @@ def measure(
     right_in_bin = bin_accuracy(y, p)
     statistic = Stack(
         [
-            *(metric.statistic(y, p) for metric in METRICS.values()),
+            *(metric.statistic(y, p) for metric in units.metrics.values()),
             Sums(confusion_cells(y, p), shares_and_scores),
             replace(right_in_bin, finish=lambda sums: right_in_bin.finish(sums)[:, occupied]),
         ]
@@ -117,7 +118,7 @@ def measure(
     behind = _groups_behind(units, occupied)
     # taken off one by one, in the order that `statistic` puts them
     found = iter(estimates(statistic, units.group_index, behind, resampling, on_resamples))
-    metrics = {name: explained(name, next(found), y) for name in METRICS}
+    metrics = {name: explained(name, next(found), y) for name in units.metrics}
     shares = [[next(found) for _ in classes] for _ in classes]
     scores = {score: [next(found) for _ in classes] for score in CLASS_SCORES}
     return Level(
@@ -135,7 +136,7 @@ def measure(
         curves={
             classes[k]: class_curves(y == k, p[:, k], units.group_index, resampling)
             for k in ([1] if size == 2 else range(size))
-            if 0 < np.count_nonzero(y == k) < len(y)
+            if 0 < np.count_nonzero(y == k) < len(y) and not units.calls_only
         },
     )
 
@@ -174,7 +175,7 @@ def _groups_behind(units: Units, occupied: NDArray[np.integer]) -> NDArray[np.in
     metrics = groups_behind_metrics(units)
     return np.array(
         [
-            *(metrics[name] for name in METRICS),
+            *(metrics[name] for name in units.metrics),
             *np.repeat(true, len(true)),
             *called,
             *true,

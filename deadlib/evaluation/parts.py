@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from deadlib.bootstrap import Estimate, Resampling, Stack, estimates
 from deadlib.evaluation.measure import class_counts, explained, groups_behind_metrics
 from deadlib.evaluation.table import names_of_groups
 from deadlib.evaluation.units import Units
-from deadlib.metrics import METRICS
+from deadlib.metrics import METRICS, measurable
 from tfrecords_tools.split import LEVELS
 from tfrecords_tools.table import BOX_COLUMNS, PROBABILITY
 
@@ -82,13 +82,19 @@ def measure_parts(
     ]
 
 
+def part_metrics(calls_only: bool) -> list[str]:
+    """What is measured on each value of a column."""
+    return [name for name in PART_METRICS if name in measurable(calls_only)]
+
+
 def _part(value: str, units: Units, classes: Sequence[str], resampling: Resampling) -> Part:
     y, p = units.class_index, units.probabilities
 
-    statistic = Stack([METRICS[name].statistic(y, p) for name in PART_METRICS])
+    names = part_metrics(units.calls_only)
+    statistic = Stack([METRICS[name].statistic(y, p) for name in names])
     behind = groups_behind_metrics(units)
     found = estimates(
-        statistic, units.group_index, np.array([behind[name] for name in PART_METRICS]), resampling
+        statistic, units.group_index, np.array([behind[name] for name in names]), resampling
     )
     return Part(
         value=value,
@@ -96,8 +102,7 @@ def _part(value: str, units: Units, classes: Sequence[str], resampling: Resampli
         groups=units.groups,
         class_counts=class_counts(y, classes),
         metrics={
-            name: explained(name, estimate, y)
-            for name, estimate in zip(PART_METRICS, found, strict=True)
+            name: explained(name, estimate, y) for name, estimate in zip(names, found, strict=True)
         },
     )
 
@@ -114,12 +119,17 @@ def _told_apart(frame: pd.DataFrame, column: str) -> pd.Categorical:
 def _values(column: pd.Series) -> pd.Categorical:
     """Distinct values as text, numbers in numeric order; a column of lists has none."""
     try:
-        distinct = sorted(column.dropna().unique(), key=_natural)
+        distinct = in_natural_order(column.dropna().unique())
     except TypeError:
         return pd.Categorical([])
     codes = pd.Categorical(column, categories=distinct).codes
     names = pd.Index([as_text(value) for value in distinct], dtype=object)
     return pd.Categorical.from_codes(codes, names)
+
+
+def in_natural_order(values: Iterable[Any]) -> list[Any]:
+    """Plate 2 before plate 10, and 2 before 10."""
+    return sorted(values, key=_natural)
 
 
 def _natural(value: Any) -> Any:

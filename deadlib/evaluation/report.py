@@ -16,13 +16,15 @@ from deadlib.evaluation.controls import controls as shortcuts
 from deadlib.evaluation.sections import GIVEN, PARTS
 from deadlib.evaluation.virtual import PER_CLASS
 from deadlib.evaluation.words import details, verdict
-from deadlib.metrics import METRICS
 from deadlib.pages import FIGURES, Remark, Section, render, write, write_figures
 from deadlib.pages.drawing import Drawing
 
 REPORT = "report.html"
 NUMBERS = "report.json"
 SCHEMA_VERSION = 2
+# at the top of the page, the first that the table allows
+SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "macro_f1")
+MOST_SHOWN = 3
 
 
 def evaluate(
@@ -41,6 +43,9 @@ def evaluate(
     levels: Sequence[str] = (),
     against: str | Path | None = None,
     humans: str | Path | None = None,
+    ties: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    calls: bool = False,
     sections: Iterable[Section] = (),
     command: str | None = None,
     progress: Progress | None = None,
@@ -57,9 +62,11 @@ def evaluate(
     dataset that the table names. levels: columns from coarse to fine that lie within each other,
     by default those of experiment, plate, well, position, field that the table has; where given,
     the coarsest is also the default of group_by. against: another model's table on the same
-    examples. humans: a CSV of people's answers to the same images. controls: also look for
-    shortcuts (docs/controls.md). sections: finished ones to stand in the report too. command: the
-    command line, for whoever does it again.
+    examples. humans: a CSV of people's answers to the same images. ties: all classes, the one
+    that wins a tied vote of the fields of a well first, by default the likelier one. columns: our
+    name -> the table's. calls: look at the column `predicted` alone, even where there are
+    probabilities. controls: also look for shortcuts (docs/controls.md). sections: finished ones to
+    stand in the report too. command: the command line, for whoever does it again.
 
     Returns the path of report.html. Raises PredictionError where the table cannot be evaluated,
     WriteError where the disk refuses.
@@ -77,6 +84,9 @@ def evaluate(
         levels=levels,
         against=against,
         humans=humans,
+        ties=ties,
+        columns=columns,
+        calls=calls,
         progress=progress,
     )
     if controls:
@@ -164,7 +174,8 @@ class Report:
             metadata=metadata,
             level=evaluation.by_example,
             percent=f"{100 * evaluation.resampling.level:g}",
-            metrics=METRICS,
+            metrics=table.metrics,
+            shown=[name for name in SHOWN if name in table.metrics][:MOST_SHOWN],
             parts=self.parts,
             remarks=self.remarks,
             verdict=self.verdict,

@@ -16,6 +16,7 @@ from deadlib.evaluation import (
     provenance,
     split_proof,
     uncertainty,
+    wells_page,
 )
 from deadlib.evaluation.assess import Evaluation
 from deadlib.pages.section import Section
@@ -28,6 +29,7 @@ GIVEN = "Can it be trusted?"
 PARTS: dict[str, tuple[Maker, ...]] = {
     "What it gets right and wrong": (
         basics.confusion,
+        wells_page.wells,
         basics.by_column,
         basics.probabilities,
         basics.ranking,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,23 +10,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from deadlib.bootstrap import Nested
 from deadlib.errors import PredictionError
+from deadlib.metrics import METRICS, Metric, measurable
+from deadlib.predictions import (
+    EQUAL,
+    as_names,
+    called,
+    classes_of,
+    metadata_of_split,
+    nearest_name,
+    read_frame,
+    require_column,
+)
+from deadlib.predictions import (
+    probabilities as checked_probabilities,
+)
 from tfrecords_tools.split import EXAMPLE, group_columns, group_names
-from tfrecords_tools.table import ABSENT, PROBABILITY
+from tfrecords_tools.table import PROBABILITY
 
-METADATA_KEY = b"deadlib"
-# what rounding to three decimals may take from the sum, for each class
-LARGEST_GAP = 5e-4
+GROUPED_BY = ("group", "source_id", "well")
+"""The columns that tell which rows are not independent, the first that there is."""
 FEWEST_GROUPS = 10
 # below this share of their number, groups are told to be of very different size
 LEAST_EFFECTIVE = 0.5
-# large, and nothing here reads it
-NOT_READ = frozenset({"embedding", "source_paths"})
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Predictions:
 
     frame: N rows, index 0..N-1; class_index (N,); probabilities (N, K) float64, rows summing to 1;
     groups: the names of the G groups, group_index (N,) into them; metadata: what the table says of
-    the run, empty for a table from elsewhere; warnings: sentences for the reader.
+    the run, empty for a table from elsewhere; warnings: sentences for the reader; calls_only: the
+    table has answers without probabilities, which are then 1 for each answer.
     """
 
     path: Path
@@ -52,6 +60,7 @@ class Predictions:
     other_splits: dict[str, int]
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    calls_only: bool = False
 
     @property
     def groups(self) -> int:
@@ -62,25 +71,41 @@ class Predictions:
         """Whose statistics batch normalisation took: moving or batch; None where nothing tells."""
         return self.metadata.get("bn_at_test", "moving") if self.metadata else None
 
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """What can be measured."""
+        return measurable(self.calls_only)
+
     @cached_property
     def predicted_index(self) -> NDArray[np.intp]:
         return self.probabilities.argmax(axis=1)
 
 
 def read_predictions(
-    path: Path, *, group_by: str | None = None, split: str | None = None
+    path: Path,
+    *,
+    group_by: str | None = None,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    calls: bool = False,
 ) -> Predictions:
     """Read and check a table of predictions, Parquet or CSV.
 
-    Needs a column `label` and one `probability_<class>` for each class; everything else is used
-    where it is there. Raises PredictionError, naming the row and column, where it cannot be used.
+    Needs a column `label` and one `probability_<class>` for each class, or `logit_<class>`, or
+    `predicted` alone; everything else is used where it is there. columns: our name -> that of the
+    table. calls: look at `predicted` even where there are probabilities. Raises PredictionError,
+    naming the row and column, where it cannot be used.
     """
-    frame, metadata = _read(path)
-    _column(path, frame, "label", "the true class of each row")
-    classes = _classes(path, frame, metadata)
+    frame, metadata = read_frame(path, columns=columns)
+    require_column(path, frame, "label", "the true class of each row")
+    if calls:
+        require_column(path, frame, "predicted", "the call of each row, asked for with --calls")
+        frame = frame[[name for name in frame if not str(name).startswith(PROBABILITY)]]
+    classes, calls_only = classes_of(path, frame, metadata, calls="predicted" in frame)
     warnings: list[str] = []
     frame, split, others = _one_split(path, frame, split, warnings)
-    labels = _as_text(frame["label"])
+    metadata = metadata_of_split(metadata, split)
+    labels = as_names(frame["label"])
     unlabelled = int(labels.isna().sum())
     if unlabelled == len(frame):
         raise PredictionError(
@@ -91,7 +116,8 @@ def read_predictions(
         warnings.append(f"{unlabelled} of {len(frame)} examples have no label and are left out.")
     frame = frame[labels.notna()]
     class_index = _class_index(path, labels.dropna(), classes)
-    probabilities = _probabilities(path, frame, classes)
+    probabilities = (called if calls_only else checked_probabilities)(path, frame, classes)
+    _warn_about_calls(frame, probabilities, classes, calls_only, warnings)
     _refuse_contradictions(path, frame)
     column, group_index = _groups(path, frame, group_by, warnings)
     _warn_about(frame, split, column, group_index, warnings)
@@ -100,6 +126,11 @@ def read_predictions(
         warnings.append(
             "A dataset that the model was trained on is gone, so nothing shows whether it was "
             "trained on these very images."
+        )
+    if "crop" in frame and frame["crop"].nunique() > 1:
+        warnings.append(
+            "The rows are crops of images, and every figure for images or fields is one for crops: "
+            "make fields of them with deadlib-aggregate --by plate,well,field."
         )
     if metadata.get("bn_at_test") == "batch":
         warnings.append(
@@ -120,59 +151,8 @@ def read_predictions(
         other_splits=others,
         metadata=metadata,
         warnings=tuple(warnings),
+        calls_only=calls_only,
     )
-
-
-def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    if not path.is_file():
-        raise PredictionError(f"{path}: no such file; give a table that deadlib-predict wrote")
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            schema = pq.read_schema(path)
-            names = [name for name in schema.names if name not in NOT_READ]
-            frame = pd.read_parquet(path, columns=names)
-            metadata = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
-        elif suffix == ".csv":
-            frame = pd.read_csv(path, keep_default_na=False, na_values=ABSENT)
-            metadata = {}
-        else:
-            raise PredictionError(f"{path}: not a table; expected a name in .parquet or .csv")
-    except (pa.ArrowException, pd.errors.ParserError, ValueError, OSError) as error:
-        raise PredictionError(f"{path}: cannot be read as a table ({error})") from None
-    if frame.empty:
-        raise PredictionError(f"{path}: the table has no rows")
-    frame.index = pd.RangeIndex(1, len(frame) + 1)
-    return frame, metadata
-
-
-def _column(path: Path, frame: pd.DataFrame, name: str, meaning: str) -> None:
-    if name not in frame:
-        raise PredictionError(
-            f"{path}: no column {name} ({meaning}){_nearest(name, list(frame.columns))}; "
-            f"found {', '.join(map(str, frame.columns))}"
-        )
-
-
-def _classes(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> tuple[str, ...]:
-    told = metadata.get("classes", ())
-    missing = [name for name in told if PROBABILITY + name not in frame]
-    if 0 < len(missing) < len(told):
-        raise PredictionError(
-            f"{path}: the model knows the classes {', '.join(told)}, but there is no column "
-            f"{', '.join(PROBABILITY + name for name in missing)}: take the table as "
-            "deadlib-predict wrote it"
-        )
-    # other columns of such a name then say something of the sample
-    if len(told) > 1 and not missing:
-        return tuple(told)
-    found = [str(c).removeprefix(PROBABILITY) for c in frame if str(c).startswith(PROBABILITY)]
-    if len(found) < 2:
-        raise PredictionError(
-            f"{path}: found {len(found)} columns {PROBABILITY}<class>, expected one for each of at "
-            f"least two classes (for example {PROBABILITY}dead and {PROBABILITY}living)"
-        )
-    return tuple(found)
 
 
 def _one_split(
@@ -201,55 +181,23 @@ def _class_index(path: Path, labels: pd.Series, classes: Sequence[str]) -> NDArr
     for row, label in labels[~labels.isin(classes)].items():
         raise PredictionError(
             f"{path}, row {row}: label {label!r} has no column {PROBABILITY}{label}"
-            f"{_nearest(label, classes)}; the classes are {', '.join(classes)}"
+            f"{nearest_name(label, classes)}; the classes are {', '.join(classes)}"
         )
     return labels.map(known).to_numpy().astype(np.intp)
-
-
-def _probabilities(path: Path, frame: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
-    """(N, K), rows divided by their sum, which differs from 1 by rounding only."""
-    tolerance = LARGEST_GAP * len(classes) + 1e-9
-    columns = []
-    for name in classes:
-        column = pd.to_numeric(frame[PROBABILITY + name], errors="coerce").astype(float)
-        bad = ~((column >= 0) & (column <= 1 + tolerance))
-        if bad.any():
-            row = column.index[int(bad.to_numpy().argmax())]
-            cell = frame[PROBABILITY + name].to_list()[int(bad.to_numpy().argmax())]
-            advice = (
-                "predict this image again, or take its row out"
-                if pd.isna(cell)
-                else "logits must go through a softmax first"
-            )
-            raise PredictionError(
-                f"{path}, row {row}, column {PROBABILITY}{name}: found {cell!r}, expected a "
-                f"probability in 0-1; rows like this: {int(bad.sum())}; {advice}"
-            )
-        columns.append(column.to_numpy())
-    found = np.stack(columns, axis=1)
-    sums = found.sum(axis=1)
-    wrong = np.flatnonzero(np.abs(sums - 1) > tolerance)
-    if len(wrong):
-        names = ", ".join(PROBABILITY + name for name in classes)
-        raise PredictionError(
-            f"{path}, row {frame.index[int(wrong[0])]}, columns {names}: the probabilities sum to "
-            f"{sums[wrong[0]]:.4g}, expected 1; rows like this: {len(wrong)}"
-        )
-    return np.asarray(found / sums[:, None])
 
 
 def _groups(
     path: Path, frame: pd.DataFrame, group_by: str | None, warnings: list[str]
 ) -> tuple[str | None, NDArray[np.intp]]:
     if group_by is not None:
-        _column(path, frame, group_by, "asked for with --group-by")
-    there = (c for c in ("group", "source_id") if c in frame and frame[c].notna().any())
+        require_column(path, frame, group_by, "asked for with --group-by")
+    there = (c for c in GROUPED_BY if c in frame and frame[c].notna().any())
     column = group_by or next(there, None)
     if column is None:
         warnings.append(
-            "The table has no column group or source_id, so every row counts as independent. Where "
-            "several rows come from one image, well or animal, the intervals are too narrow: name "
-            "the column that tells them apart with --group-by."
+            f"The table has no column {', '.join(GROUPED_BY)}, so every row counts as independent. "
+            "Where several rows come from one image, well or animal, the intervals are too narrow: "
+            "name the column that tells them apart with --group-by."
         )
         if "example_id" not in frame:
             return None, np.arange(len(frame))
@@ -273,7 +221,7 @@ def names_of_groups(frame: pd.DataFrame, column: str) -> pd.Series:
     """
     # a column may have the name that means every example of its own to the split
     columns = (column,) if column == EXAMPLE else group_columns((column,), list(frame.columns))
-    levels = pd.DataFrame({name: _as_text(frame[name]) for name in columns})
+    levels = pd.DataFrame({name: as_names(frame[name]) for name in columns})
     return group_names(levels, columns).where(frame[column].notna(), None)
 
 
@@ -318,6 +266,30 @@ def _warn_about(
         )
 
 
+def _warn_about_calls(
+    frame: pd.DataFrame,
+    probabilities: NDArray[np.float64],
+    classes: Sequence[str],
+    calls_only: bool,
+    warnings: list[str],
+) -> None:
+    if calls_only:
+        left_out = [m.title for m in METRICS.values() if not m.of_calls]
+        warnings.append(
+            "Only the answers are looked at, without probabilities, so nothing is said of how sure "
+            f"the model is: {', '.join(left_out)} and all that needs them are left out."
+        )
+    elif "predicted" in frame:
+        named = pd.Index(classes).get_indexer(pd.Index(as_names(frame["predicted"])))
+        own = probabilities[np.arange(len(frame)), named]
+        other = int(((named >= 0) & (own < probabilities.max(axis=1) - EQUAL)).sum())
+        if other:
+            warnings.append(
+                f"{other:,} answers in the column predicted are not the most probable class. The "
+                "figures here are of the most probable class; with --calls they are of the answers."
+            )
+
+
 def _refuse_contradictions(path: Path, frame: pd.DataFrame) -> None:
     if "example_id" not in frame:
         return
@@ -345,17 +317,5 @@ def _warn_about_classes(
         )
 
 
-def _as_text(column: pd.Series) -> pd.Series:
-    """Names as text, null where missing; 1.0 is 1, as nulls turn whole numbers into floats."""
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
-    return column.astype(object).where(column.notna(), None).map(str, na_action="ignore")
-
-
 def _of(split: str | None) -> str:
     return f" of split {split}" if split else ""
-
-
-def _nearest(name: object, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""

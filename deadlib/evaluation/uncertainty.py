@@ -85,8 +85,10 @@ class Ratio:
 
 
 def uncertainty(evaluation: Evaluation) -> Section | None:
-    """None where the table is not calibrated and has too few groups to try it."""
+    """None where the table is not calibrated and has too few groups to try it, or only calls."""
     table = evaluation.predictions
+    if table.calls_only:
+        return None
     found = told(table) if _is_calibrated(table.frame) else tried(table)
     if found is None:
         return None

@@ -86,15 +86,16 @@ def details(evaluation: Evaluation) -> list[str]:
             f"With the images of each {_unit(table)} averaged, {_hundred(found)} of 100 are "
             f"called right ({right:,} of these {groups.units:,}; {_interval(found, resampling)})."
         )
-    auc = examples.metrics["roc_auc"]
-    if auc.value is not None and len(table.classes) == 2:
+    auc = examples.metrics.get("roc_auc")
+    if auc is not None and auc.value is not None and len(table.classes) == 2:
         negative, positive = table.classes
         sentences.append(
             f"Shown one image of each, {positive} and {negative}, it finds out which is which "
             f"{_hundred(auc)} times in 100 ({_interval(auc, resampling)})."
         )
     sentences += _by_class(examples, table.classes)
-    sentences.append(_honesty(table, examples))
+    if not table.calls_only:
+        sentences.append(_honesty(table, examples))
     return sentences
 
 

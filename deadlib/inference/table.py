@@ -29,13 +29,15 @@ from deadlib.inputs import (
     python_warning,
 )
 from deadlib.outputs import written_whole
+from deadlib.predictions import METADATA_KEY, SEEN_BY_SPLIT
 from deadlib.runs import DATASET, RECIPE, SNAPSHOTS, Run
 from deadlib.views import check_views, dihedral_views, mean_logits
 from tfrecords_tools.errors import DatasetError, ToolsError
 from tfrecords_tools.table import PROBABILITY
 
-METADATA_KEY = b"deadlib"
 ROWS_PER_GROUP = 4096
+IMAGES, CROPS = "images", "crops"
+"""What a row of the table can be of."""
 LEARNT = ("train", "validation", "calibration")
 """The splits that a run was fitted to, chosen by or calibrated on."""
 CALIBRATED = [
@@ -55,6 +57,8 @@ class Answers(NamedTuple):
     """(B, K) floats."""
     embedding: np.ndarray
     """(B, D) float32."""
+    crop: np.ndarray
+    """(B,) int: which of five crops was seen, from 1; 0 for whole examples."""
 
 
 def predict(
@@ -65,6 +69,7 @@ def predict(
     split: str = AUTO,
     batch: int = 64,
     views: int = 1,
+    rows_of: str = IMAGES,
     on_bad_image: str = REFUSE,
     acquisition: Acquisition = AS_TOLD_BY_FILES,
     command: str | None = None,
@@ -81,6 +86,8 @@ def predict(
     views: 1; 4 for the mean answer of the network to the image and its mirror images; 8 for that to
     its quarter turns as well, for square inputs. Probabilities are averaged, not logits, so that no
     view counts for more because the network is surer there; so is the embedding.
+    rows_of: `images`; `crops`, for a run with input.crops: 5, gives one row for each crop, numbered
+    from 1 in the column `crop`: corners (top left, top right, bottom left, bottom right), centre.
     on_bad_image: `refuse`, or `skip` images of a folder that cannot be used. acquisition: what the
     files do not say of themselves, and whether to resample them to the pixel size of the training.
 
@@ -93,12 +100,14 @@ def predict(
     The Parquet metadata `deadlib` holds JSON on how the table came about (`read_metadata`). Its
     `seen_in_training` is the number of rows whose image also stands in the training, validation
     or calibration split of the run, or of one whose network it started from; null where none is
-    found, but such a dataset is gone. Where there are any, `warn` (by default a UserWarning) says
+    found, but such a dataset is gone; `seen_in_training_by_split` has their number in each split of
+    the table. Where there are any, `warn` (by default a UserWarning) says
     so, as it does of images that were skipped and of labels that the run does not know.
 
-    Raises InputError where images do not fit the run, `out` does not end in .parquet, or the run
-    was calibrated for another number of views; RunError
-    on a run that is damaged or whose answers are not finite, DatasetError on a dataset that is.
+    Raises InputError where images do not fit the run, `out` does not end in .parquet, the run
+    was calibrated for another number of views or sees one crop of an image where its crops are
+    asked for; RunError on a run that is damaged or whose answers are not finite, DatasetError on a
+    dataset that is.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     out = Path(out)
@@ -106,6 +115,7 @@ def predict(
     converted = out.with_name(f"{out.stem}-dataset")
     check_views(views, run.recipe.input.size_px)
     _check_calibrated_for(run, views)
+    crops = _crops(run, rows_of)
     given = open_input(
         run,
         source,
@@ -117,15 +127,16 @@ def predict(
     )
     rows = given.examples(split).index.to_numpy()
     manifest = given.dataset.manifest_table
-    metadata = {**_metadata(given, split, rows, command), "views": views}
+    metadata = {**_metadata(given, split, rows, command), "views": views, "rows_of": rows_of}
     metadata["calibration"] = run.calibration.to_json() if run.calibration else None
     metadata["coverage"] = run.calibration.coverage if run.calibration else None
-    found = complete(answers(given, split, batch, views), rows, given)
-    found = reported(found, len(rows), progress)
+    said = answers(given, split, batch, views, by_crop=crops > 1)
+    found = complete(said, np.repeat(rows, crops), given)
+    found = reported(found, len(rows) * crops, progress)
     if metadata["bn_at_test"] == "batch":
         (warn or python_warning)(batch_sentence(run))
     with written_whole(out) as partial:
-        _write(partial, manifest, found, run, metadata)
+        _write(partial, manifest, found, run, metadata, by_crop=crops > 1)
     if run.calibration and run.calibration.per not in (None, *manifest.column_names):
         (warn or python_warning)(per_sentence(run.calibration, given))
     if metadata["seen_in_training"]:
@@ -182,6 +193,25 @@ def _check_calibrated_for(run: Run, views: int) -> None:
         )
 
 
+def _crops(run: Run, rows_of: str) -> int:
+    """How many rows the table has for each image. Raises InputError where that cannot be."""
+    if rows_of == IMAGES:
+        return 1
+    if rows_of != CROPS:
+        raise InputError(f"rows of {rows_of!r}; expected {IMAGES} or {CROPS}")
+    if run.recipe.input.crops == 1:
+        raise InputError(
+            f"{run.folder}: this run looks at one window of each image (input.crops: 1), so there "
+            f"are no crops to tell apart; ask for --rows {IMAGES}"
+        )
+    if run.calibration:
+        raise InputError(
+            f"{run.folder}: was calibrated on answers for whole images, and those for single crops "
+            f"are less sure; ask for --rows {IMAGES}, or take the calibration away"
+        )
+    return run.recipe.input.crops
+
+
 def _check_name(out: Path) -> None:
     """Raise InputError where the table would stand under the name of another kind of file."""
     if out.suffix.lower() != ".parquet":
@@ -192,23 +222,40 @@ def _check_name(out: Path) -> None:
 
 
 def answers(
-    given: RunInput, split: str, batch: int, views: int, examples: int | None = None
+    given: RunInput,
+    split: str,
+    batch: int,
+    views: int,
+    examples: int | None = None,
+    *,
+    by_crop: bool = False,
 ) -> Iterator[Answers]:
-    """What the network says of a split; of at most `examples`, spread over its classes."""
+    """What the network says of a split; of at most `examples`, spread over its classes.
+
+    batch: windows that it sees at a time, which are the images, or five of each. by_crop: one
+    answer for each of the five crops, those of an image together.
+    """
+    from deadlib.crops import one_by_one
     from deadlib.data.preprocess import preprocess_for
-    from deadlib.models import at_test, embedding_network
+    from deadlib.models import answering_network, for_prediction, halves
 
     run = given.run
     preprocess = preprocess_for(run.recipe.input, run.dataset)
-    network = at_test(embedding_network(run.network()), run.recipe.model)
+    embed, classify = (for_prediction(half, run.recipe.model) for half in halves(run.network()))
+    crops = run.recipe.input.crops
+    network = answering_network(embed, classify, 1 if by_crop else crops)
     chosen = given.split(split)
     for name in given.dataset.splits if chosen == ALL else [chosen]:
-        for group in _sound_batches(given, name, batch, examples):
+        for group in _sound_batches(given, name, max(1, batch // crops), examples):
             images = group["image"][..., list(given.channel_positions)]
-            inputs = np.asarray(preprocess(given.corrected(images, group["row"])))
+            inputs = np.asarray(preprocess.crops(given.corrected(images, group["row"])))
+            inputs = np.asarray(one_by_one(inputs)) if by_crop else inputs
             answers = [network.predict_on_batch(view) for view in dihedral_views(inputs, views)]
             logits, embeddings = zip(*answers, strict=True)
-            yield Answers(group["row"], mean_logits(logits), np.mean(embeddings, axis=0))
+            size = len(group["row"])
+            rows = np.repeat(group["row"], crops) if by_crop else group["row"]
+            crop = np.tile(np.arange(1, crops + 1), size) if by_crop else np.zeros(size, int)
+            yield Answers(rows, mean_logits(logits), np.mean(embeddings, axis=0), crop)
 
 
 def _sound_batches(
@@ -279,8 +326,11 @@ def _write(
     answers: Iterable[Answers],
     run: Run,
     metadata: dict[str, Any],
+    *,
+    by_crop: bool,
 ) -> None:
-    columns = [("predicted", pa.string())]
+    columns = [("crop", pa.int64())] if by_crop else []
+    columns += [("predicted", pa.string())]
     columns += [(PROBABILITY + name, pa.float64()) for name in run.classes]
     if run.calibration:
         columns += CALIBRATED
@@ -312,6 +362,8 @@ def _table(manifest: pa.Table, part: Answers, run: Run) -> pa.Table:
     classes, calibration = run.classes, run.calibration
     probabilities = (calibration.probabilities if calibration else softmax)(part.logits)
     table = manifest.take(pa.array(part.rows))
+    if part.crop.any():
+        table = _by_crop(table, part.crop)
     predicted = [classes[index] for index in probabilities.argmax(axis=1)]
     table = table.append_column("predicted", pa.array(predicted, pa.string()))
     for index, name in enumerate(classes):
@@ -323,6 +375,14 @@ def _table(manifest: pa.Table, part: Answers, run: Run) -> pa.Table:
         pa.array(part.embedding.astype(np.float32).ravel()), part.embedding.shape[1]
     )
     return table.append_column("embedding", embedding.cast(pa.list_(pa.float32())))
+
+
+def _by_crop(table: pa.Table, crop: np.ndarray) -> pa.Table:
+    """With the number of the crop in a column and in the name of the example."""
+    names = table["example_id"].to_pylist()
+    named = pa.array([f"{name}/crop{n}" for name, n in zip(names, crop, strict=True)])
+    place = table.schema.get_field_index("example_id")
+    return table.set_column(place, "example_id", named).append_column("crop", pa.array(crop))
 
 
 def _calibrated(
@@ -370,7 +430,7 @@ def _metadata(given: RunInput, split: str, rows: np.ndarray, command: str | None
         "trained_on_confounding": (
             [] if given.is_training_dataset else run.dataset["card"]["confounding"]
         ),
-        "seen_in_training": _seen_in_training(given, rows),
+        **_seen_in_training(given, rows),
     }
 
 
@@ -385,17 +445,22 @@ def _kept_epoch(run: Run) -> float | None:
         return None
 
 
-def _seen_in_training(given: RunInput, rows: np.ndarray) -> int | None:
+def _seen_in_training(given: RunInput, rows: np.ndarray) -> dict[str, Any]:
     """How many of `rows` have the pixels of an image that the run was trained or chosen on, or one
-    whose network it started from. None where there seem to be none, but a dataset is gone."""
+    whose network it started from, in all and of each split. None in all where there seem to be
+    none, but a dataset is gone."""
     hashes: set[str] = set()
     all_known = True
     for run in _taught_by(given.run):
         found = None if run is None else learnt(run)
         hashes |= found or set()
         all_known &= found is not None
-    count = int(given.dataset.manifest["image_sha256"].iloc[rows].isin(hashes).sum())
-    return count if count or all_known else None
+    asked = given.dataset.manifest.iloc[rows]
+    seen = asked[asked["image_sha256"].isin(hashes)]
+    return {
+        "seen_in_training": len(seen) if len(seen) or all_known else None,
+        SEEN_BY_SPLIT: {str(k): int(n) for k, n in seen["split"].value_counts().items()},
+    }
 
 
 def _taught_by(run: Run) -> Iterator[Run | None]:

@@ -137,5 +137,8 @@ def _title(run: Run, question: Question, target: str) -> list[str]:
         f"Which places spoke for {whose}? Run {run.folder.name}, {run.recipe.model.name}, "
         f"layer {question.layer}.",
         f"Left the image, right the same with heat ({question.method}), each map scaled to its own "
-        "strongest place.",
+        f"strongest place.{_CENTRAL if run.recipe.input.crops > 1 else ''}",
     ]
+
+
+_CENTRAL = " The network sees five windows of an image; the maps are of the central one."

@@ -16,6 +16,7 @@ APPLICATIONS: dict[str, Callable[..., Any]] = {
     "densenet121": keras.applications.DenseNet121,
     "efficientnetb0": keras.applications.EfficientNetB0,
 }
+STEMS = {"densenet121": "conv1_conv", "efficientnetb0": "stem_conv"}
 # EfficientNet begins with these and expects intensities of 0 to 255; our images are normalised.
 RESCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
@@ -38,9 +39,21 @@ def _without_rescaling(network: Any, image: Any) -> Any:
     return keras.models.clone_model(network, input_tensors=[image], call_function=call)
 
 
+def _with_biased_stem(network: Any, image: Any) -> Any:
+    """A copy on `image`, with new weights, whose stem has a bias."""
+
+    def clone(layer: Any) -> Any:
+        changed = {"use_bias": True} if layer.name == STEMS["densenet121"] else {}
+        return type(layer).from_config({**layer.get_config(), **changed})
+
+    return keras.models.clone_model(network, input_tensors=[image], clone_function=clone)
+
+
 def _embedding(name: str, image: Any, model: ModelSection) -> Any:
     require_size(image, SMALLEST_PX, name)
     network = APPLICATIONS[name](include_top=False, weights=None, input_tensor=image)
     if name == "efficientnetb0":
         network = _without_rescaling(network, image)
+    elif model.stem == "random":
+        network = _with_biased_stem(network, image)
     return pooled_embedding(network.output, model)

@@ -10,7 +10,7 @@ import keras
 from deadlib.errors import RecipeError
 from deadlib.models.applications import APPLICATIONS, application
 from deadlib.models.deadnet import caffe_xavier, deadnet
-from deadlib.models.parts import EMBEDDING, LOGITS, he_normal
+from deadlib.models.parts import LOGITS, classified, he_normal
 from deadlib.models.resnet import BLOCKS, BOTTLENECKED, resnet
 from deadlib.models.small_cnn import small_cnn
 from deadlib.recipe import ModelSection
@@ -34,6 +34,7 @@ _OPTIONS = {
     "blocks": ("small_cnn",),
     "stride_in": BOTTLENECKED,
     "head": tuple(name for name in MODELS if name != "deadnet"),
+    "embedder": tuple(name for name in MODELS if name != "deadnet"),
     "dropout": tuple(name for name in MODELS if name != "deadnet"),
 }
 
@@ -44,31 +45,23 @@ def build_network(
     size_px: tuple[int, int],
     channels: int,
     classes: int,
-    synchronised: bool = False,
 ) -> keras.Model:
     """A network with random weights; `load_initial_weights` gives it others.
 
     Input "image": (B, *size_px, channels) float32, preprocessed. Output "logits": (B, classes)
     float32, also under a mixed precision policy. Layer "embedding": (B, D) float32. The graph is
-    flat: no model inside the model. `synchronised` makes batch normalisation take its statistics
-    over all replicas of a distribution strategy.
+    flat: no model inside the model; all layers are Keras' own.
 
     Raises RecipeError where the image is too small, or an option is not one of this model.
     """
     _refuse_foreign_options(model)
     image = keras.Input((*size_px, channels), name="image", dtype="float32")
-    features = MODELS[model.name](image, model)
+    features = classified(MODELS[model.name](image, model), model)
     initial = he_normal() if model.head == "concat" else caffe_xavier()
     logits = keras.layers.Dense(classes, kernel_initializer=initial, dtype="float32", name=LOGITS)(
         features
     )
-    network = keras.Model(image, logits, name=model.name)
-    return _synchronised(network) if synchronised else network
-
-
-def embedding_network(network: keras.Model) -> keras.Model:
-    """The same layers and weights, giving [logits (B, K), embedding (B, D)], float32."""
-    return keras.Model(network.input, [network.output, network.get_layer(EMBEDDING).output])
+    return keras.Model(image, logits, name=model.name)
 
 
 def last_convolution(network: keras.Model) -> str:
@@ -81,6 +74,17 @@ def last_convolution(network: keras.Model) -> str:
 
 
 def _refuse_foreign_options(model: ModelSection) -> None:
+    if model.embedder and model.head == "concat":
+        raise RecipeError(
+            f"model.embedder: {list(model.embedder)} stands with model.head: average; head: concat "
+            "has dense layers of its own: leave one of them out"
+        )
+    has_stem = model.weights == "imagenet" or model.name == "densenet121"
+    if model.stem != ModelSection.model_fields["stem"].default and not has_stem:
+        raise RecipeError(
+            f"model.stem: {model.stem} says what becomes of the first convolution of "
+            f"model.weights: imagenet, found {model.weights}; leave it out"
+        )
     for option, owners in _OPTIONS.items():
         default = ModelSection.model_fields[option].default
         found = getattr(model, option)
@@ -89,13 +93,3 @@ def _refuse_foreign_options(model: ModelSection) -> None:
                 f"model.{option}: {found} does nothing for {model.name}; "
                 f"it is an option of {', '.join(owners)}: remove it or change model.name"
             )
-
-
-def _synchronised(network: keras.Model) -> keras.Model:
-    def clone(layer: Any) -> Any:
-        options = layer.get_config()
-        if isinstance(layer, keras.layers.BatchNormalization):
-            options["synchronized"] = True
-        return type(layer).from_config(options)
-
-    return keras.models.clone_model(network, clone_function=clone)

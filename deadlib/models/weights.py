@@ -11,6 +11,7 @@ import numpy as np
 
 from deadlib.errors import RecipeError
 from deadlib.models.applications import APPLICATIONS, RESCALING
+from deadlib.models.applications import STEMS as APPLICATION_STEMS
 from deadlib.models.parts import LOGITS
 from deadlib.models.resnet import BOTTLENECKED
 from deadlib.recipe import ModelSection
@@ -22,12 +23,7 @@ IMAGENET = {
 }
 """The networks of keras.applications that we have, whose ImageNet weights Keras downloads."""
 
-STEMS = {
-    "resnet50": "conv1_conv",
-    "resnet101": "conv1_conv",
-    "densenet121": "conv1_conv",
-    "efficientnetb0": "stem_conv",
-}
+STEMS = {"resnet50": "conv1_conv", "resnet101": "conv1_conv", **APPLICATION_STEMS}
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
 """Of red, green and blue, in unit range; data.preprocess has them for images."""
 
@@ -36,9 +32,9 @@ def load_initial_weights(network: keras.Model, model: ModelSection) -> None:
     """Give `network` the weights that model.weights names: random, imagenet or a file.
 
     imagenet: the body, for the networks of keras.applications. The stem is converted to images
-    standardised per channel, and for other than three channels inflated (see `inflate`). A file:
-    the model.keras of a network of the same shape; the logits are left out where the number of
-    classes differs.
+    standardised per channel, and to their number as model.stem has it (see `inflate`). A file: the
+    model.keras of a network of the same shape; the logits are left out where the number of classes
+    differs.
 
     Raises RecipeError where there are no such weights or they do not fit.
     """
@@ -46,21 +42,28 @@ def load_initial_weights(network: keras.Model, model: ModelSection) -> None:
         return
     if model.weights == "imagenet":
         _check_stride(model)
-        copy_imagenet_weights(_imagenet_network(model.name), network, model.name)
+        copy_imagenet_weights(_imagenet_network(model.name), network, model.name, model.stem)
     else:
         _copy_file(Path(model.weights), network)
 
 
-def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:
+def inflate(kernel: np.ndarray, channels: int, stem: str = "scaled_mean") -> np.ndarray:
     """A stem for RGB turned into one for `channels` channels: (h, w, 3, F) to (h, w, channels, F).
 
-    Every channel gets the mean of the three kernels times 3 / channels, so an image whose channels
-    are all alike gives what a grey RGB image gave. Three channels are left as they are.
+    scaled_mean: three channels are left as they are; of any other number each gets the mean of the
+    three kernels times 3 / channels, so an image whose channels are all alike gives what a grey RGB
+    image gave. extra_mean: the first three channels get the three kernels (one or two channels the
+    first of them), each further one their mean. mean: every channel gets the mean, three as well.
     """
+    mean = kernel.mean(axis=2, keepdims=True)
+    if stem == "extra_mean":
+        extra = np.repeat(mean, max(0, channels - 3), axis=2)
+        return np.concatenate([kernel[:, :, :channels], extra], axis=2)
+    if stem == "mean":
+        return np.repeat(mean, channels, axis=2)
     if channels == 3:
         return kernel
-    mean = kernel.mean(axis=2, keepdims=True) * (3 / channels)
-    return np.repeat(mean, channels, axis=2)
+    return np.repeat(mean * (3 / channels), channels, axis=2)
 
 
 def standardised_stem(kernel: np.ndarray, name: str) -> np.ndarray:
@@ -73,20 +76,23 @@ def standardised_stem(kernel: np.ndarray, name: str) -> np.ndarray:
     return kernel[:, :, ::-1] * (255 * IMAGENET_DEVIATION)[:, None]
 
 
-def copy_imagenet_weights(source: keras.Model, network: keras.Model, name: str) -> None:
+def copy_imagenet_weights(
+    source: keras.Model, network: keras.Model, name: str, stem: str = "scaled_mean"
+) -> None:
     """Copy the weights of `source`, the Keras application `name` for RGB, layer by layer.
 
-    The stem is changed to take standardised images, and as many channels as `network` does.
-    Keras' ResNets have biases where ours have none: they go into the mean of the batch
-    normalisation that follows.
+    The stem is changed to take standardised images, and as many channels as `network` does; with
+    stem: random it is left as it is. Keras' ResNets have biases where ours have none: they go into
+    the mean of the batch normalisation that follows.
     """
     for layer in source.layers:
         weights = layer.get_weights()
-        if not weights or isinstance(layer, RESCALING):
+        is_stem = layer.name == STEMS[name]
+        if not weights or isinstance(layer, RESCALING) or (is_stem and stem == "random"):
             continue
-        if layer.name == STEMS[name]:
+        if is_stem:
             channels = network.input.shape[-1]
-            weights = [inflate(standardised_stem(weights[0], name), channels), *weights[1:]]
+            weights = [inflate(standardised_stem(weights[0], name), channels, stem), *weights[1:]]
         ours = network.get_layer(_our_name(layer.name, name))
         if name in BOTTLENECKED:
             weights = _without_bias(weights, layer, ours, source)

@@ -9,6 +9,8 @@ GLOSSARY: dict[str, str] = {
     "class": "what an image is called: living, dead, a treatment, a cell line.",
     "group": "images that belong together and are alike (one well, one position), so they count as "
     "one piece of evidence and not as many.",
+    "well": "one small dish of a plate, with one treatment. Its fields are pictures of the same "
+    "cells and are called together: by the mean of their probabilities, or by the vote of most.",
     "interval": "the range in which the true figure likely lies, that of all groups like these: of "
     "100 ranges made this way about 95 hold it. The figure of a next experiment may well lie "
     "outside.",

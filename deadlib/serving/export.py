@@ -197,7 +197,7 @@ def verify(folder: Path, golden: Golden) -> dict[str, float]:
 
 def _served(run: Run) -> ServedNetwork:
     return ServedNetwork(
-        embedding_network(run.network()),
+        embedding_network(run.network(), run.recipe.input.crops),
         preprocess_for(run.recipe.input, run.dataset),
         run.recipe.input,
         classes=run.classes,
@@ -226,10 +226,10 @@ def _golden(run: Run) -> Golden:
 
 def _answers(run: Run, fitted: list[np.ndarray]) -> dict[str, np.ndarray]:
     """What is served for images (1, H, W, C) fitted to size, by the network and NumPy."""
-    network = embedding_network(run.network())
+    network = embedding_network(run.network(), run.recipe.input.crops)
     preprocess = preprocess_for(run.recipe.input, run.dataset)
     # One at a time: with fit=crop the stored sizes may differ.
-    answers = [network.predict_on_batch(np.asarray(preprocess(image))) for image in fitted]
+    answers = [network.predict_on_batch(np.asarray(preprocess.crops(image))) for image in fitted]
     logits = np.concatenate([np.asarray(answer[0]) for answer in answers])
     embedding = np.concatenate([np.asarray(answer[1]) for answer in answers])
     found = {"embedding": embedding}

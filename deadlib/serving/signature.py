@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from deadlib.calibration import Calibration, Neighbours
 from deadlib.calibration.neighbours import SHORTEST
+from deadlib.crops import five_crops
 from deadlib.data.plates import PLATE, moved
 from deadlib.data.preprocess import Preprocess, fit_size
 from deadlib.data.unit import unit_range
@@ -40,7 +41,8 @@ class ServedNetwork(tf.Module):
     centre and scale of each image's plate; without these, an image is taken for one of a plate
     like the mean of the training plates.
 
-    network: preprocessed images to [logits (B, K), embedding (B, D)]. integers: the run was trained
+    network: preprocessed images, or their crops (B, 5, H, W, C), to [logits (B, K), embedding
+    (B, D)]. integers: the run was trained
     on integer images: floats above 1 are then a mistake of the sender, and files can be taken.
     calibration: of the run; with one, probabilities are calibrated and there are two more answers.
     """
@@ -109,7 +111,8 @@ class ServedNetwork(tf.Module):
         centre: tf.Tensor | None,
         scale: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
-        shape = (*self._section.size_px, len(self._channels))
+        crops = () if self._section.crops == 1 else (self._section.crops,)
+        shape = (*crops, *self._section.size_px, len(self._channels))
         fitted = tf.map_fn(prepare, given, fn_output_signature=tf.TensorSpec(shape, tf.float32))
         if centre is not None and scale is not None:
             with tf.control_dependencies([_positive(scale)]):
@@ -118,7 +121,7 @@ class ServedNetwork(tf.Module):
                     for part in (self._preprocess.mean, self._preprocess.deviation)
                 )
                 fitted = moved(fitted, centre, scale, mean, deviation)
-        inputs = fitted if self._preprocess.crops_last else self._preprocess(fitted)
+        inputs = fitted if self._preprocess.crops_last else self._preprocess.normalise(fitted)
         logits, embedding = self._network(inputs, training=False)
         names = tf.constant(self._classes)
         answer = {
@@ -146,8 +149,8 @@ class ServedNetwork(tf.Module):
         return tf.cond(opaque, lambda: image[..., :expected], lambda: image)
 
     def _fitted(self, image: tf.Tensor) -> tf.Tensor:
-        """One image (H, W, C) in unit range at the size that the network takes; normalised where
-        that is done before the window is cut."""
+        """One image (H, W, C) in unit range at the size that the network takes, or its crops;
+        normalised where that is done before a window is cut."""
         expected = len(self._channels)
         found = tf.shape(image)
         right = _refuse_unless(
@@ -171,6 +174,8 @@ class ServedNetwork(tf.Module):
         with tf.control_dependencies([large]):
             if self._preprocess.crops_last:
                 image = self._preprocess.normalise(image[None])[0]
+            if self._section.crops > 1:
+                return five_crops(image[None], (rows, columns))[0]
             top, left = (found[0] - rows) // 2, (found[1] - columns) // 2
             return tf.image.crop_to_bounding_box(image, top, left, rows, columns)
 

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     FRAME = 5
     LIGHT = 6
     ANNOTATORS = 7
+    EXPERIMENT = 8
 
 
 def stream(seed: int, kind: Stream, *key: int) -> np.random.Generator:

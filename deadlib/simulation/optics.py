@@ -74,12 +74,19 @@ def _pupil(
 
 
 def fluorescence(
-    density: Image, pixel_um: float, defocus_um: float, resolution_um: float = 0.35
+    density: Image,
+    pixel_um: float,
+    defocus_um: float,
+    resolution_um: float = 0.35,
+    veiled: float = 0.15,
 ) -> Image:
-    """The image of a dye distribution: a sharp part and the veil of what is out of focus."""
+    """The image of a dye distribution: a sharp part and the veil of what is out of focus.
+
+    `veiled` is the share of the light in the veil; a confocal pinhole keeps most of it out.
+    """
     sharp = np.hypot(resolution_um, 0.35 * abs(defocus_um)) / pixel_um
     veil = gaussian_filter(density, 6.0 / pixel_um, truncate=3)
-    return 0.85 * gaussian_filter(density, sharp, truncate=3) + 0.15 * veil
+    return (1 - veiled) * gaussian_filter(density, sharp, truncate=3) + veiled * veil
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from deadlib.errors import DeadlibError
 SHORTCUTS = ("brightness", "defocus", "shading")
 CELL_LINES = ("PC3", "MCF7", "T47D", "U2", "H9", "FN", "DCMWT")
 CHANNELS = ("DNA", "ER", "AGP", "Mito")
+LAYOUTS = ("plain", "published")
+IMAGING = ("non-confocal", "confocal")
+MOST_PUBLISHED_PLATES = 9
 MOST_WELLS = 60
 
 
@@ -21,8 +24,14 @@ class SimulationError(DeadlibError):
     """A simulation that cannot be made as asked."""
 
 
-def _option(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
-    metadata = {"help": help, "low": low, "high": high}
+def _option(
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"help": help, "low": low, "high": high, "choices": choices}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -58,6 +67,7 @@ class Parameters:
     def __post_init__(self) -> None:
         for item in fields(self):
             _check_range(item.name, getattr(self, item.name), item.metadata)
+            _check_choice(item.name, getattr(self, item.name), item.metadata)
         for kind, strength in self.shortcut.items():
             if kind not in SHORTCUTS:
                 raise SimulationError(
@@ -171,7 +181,25 @@ class PaintingParameters(Parameters):
 
     density: float = _option(1300.0, "cells per square millimetre in DMSO", 0, 20_000)
     pixel_um: float = _option(0.6, "micrometres per pixel", 0.1, 5)
-    plates: int = _option(3, "plates, all with the same layout", 1, 100)
+    plates: int = _option(3, "plates of each experiment, all with the same wells", 1, 100)
+    experiments: int = _option(1, "experiments, numbered so that the last is 8 (published)", 1, 8)
+    batch_effect: float = _option(
+        0.0,
+        "how plates and experiments differ in each channel on its own, in stain, background, "
+        "focus, shading and bleed-through, and in how many cells were sown (deviation)",
+        0,
+        2,
+    )
+    imaging: tuple[str, ...] = _option(
+        ("non-confocal",),
+        f"how every plate is imaged, of {', '.join(IMAGING)}; both show the same cells",
+        choices=IMAGING,
+    )
+    layout: str = _option(
+        "plain",
+        "folders and names: plain, or as those of the published record (Zenodo 8375591)",
+        choices=LAYOUTS,
+    )
     inducers: int = _option(2, "inducers of apoptosis, and as many of ferroptosis", 1, 7)
     replicates: int = _option(1, "wells of each inducer and concentration on a plate", 1, 3)
     controls: int = _option(3, "DMSO wells in each row", 1, 5)
@@ -180,7 +208,18 @@ class PaintingParameters(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_plates_for_shortcut("plates", self.plates)
+        _check_distinct("imaging", self.imaging)
+        self._require_plates_for_shortcut("plates", self.all_plates)
+        if self.layout == "published" and self.all_plates > MOST_PUBLISHED_PLATES:
+            raise SimulationError(
+                f"{self.all_plates} plates, the published names (plate01) have room for "
+                f"{MOST_PUBLISHED_PLATES}; lower plates or experiments, or give layout=plain"
+            )
+
+    @property
+    def all_plates(self) -> int:
+        """The plates of all experiments; they are numbered through, so that a number is a plate."""
+        return self.plates * self.experiments
 
 
 MODALITIES: dict[str, type[Parameters]] = {
@@ -213,6 +252,13 @@ def _check_range(name: str, value: Any, limits: Mapping[str, Any]) -> None:
             raise SimulationError(
                 f"{name}: found {number!r}, expected a number from {low} to {high}"
             )
+
+
+def _check_choice(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    choices = limits.get("choices") or ()
+    for chosen in value if isinstance(value, tuple) else (value,):
+        if choices and chosen not in choices:
+            raise SimulationError(f"{name}: {chosen!r} is unknown; known: {', '.join(choices)}")
 
 
 def _check_distinct(name: str, values: tuple[Any, ...]) -> None:

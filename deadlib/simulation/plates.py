@@ -7,7 +7,7 @@ highest of five two-fold steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,13 +42,18 @@ DOSE_COLUMNS = (range(3, 8), range(13, 18), range(18, 23))
 DMSO_COLUMNS = (1, 8, 10, 12, 23)
 UNTREATED_COLUMNS = (2, 9, 11, 24)
 EDGE_COLUMNS = (1, 2, 23, 24)
+EMPTY = "Leer"
+EMPTY_WELLS = ("N09", "N11", "O09", "O11")
 HILL = 1.2
 FULL_LUMINESCENCE = 250_000
 
 
 @dataclass(frozen=True)
 class Well:
-    """One well of the plan; `dose` is the concentration in units of the IC50."""
+    """One well of the plan; `dose` is the concentration in units of the IC50.
+
+    An empty well (published layout only) has no label and no cells.
+    """
 
     plate: int
     row: int
@@ -75,7 +80,10 @@ def inhibition(dose: float, effect: float) -> float:
 
 
 def wells_of_plate(parameters: PaintingParameters, plate: int, seed: int) -> list[Well]:
-    """All wells of one plate, row by row; viability carries the noise of the ATP assay."""
+    """All wells of one plate, row by row; viability carries the noise of the ATP assay.
+
+    In the published layout the four wells that were left empty there are empty.
+    """
     found = []
     row = 2
     for mechanism, inducers in TOP_CONCENTRATION_UM.items():
@@ -86,20 +94,20 @@ def wells_of_plate(parameters: PaintingParameters, plate: int, seed: int) -> lis
                 rng = stream(seed, Stream.WELL, plate, row, column)
                 viability = 1 - inhibition(dose, parameters.effect)
                 viability *= float(np.exp(0.08 * rng.standard_normal()))
-                label = "healthy" if step is None else mechanism
-                found.append(
-                    Well(
-                        plate,
-                        row,
-                        column,
-                        treatment,
-                        mechanism,
-                        label,
-                        concentration,
-                        dose,
-                        viability,
-                    )
+                well = Well(
+                    plate,
+                    row,
+                    column,
+                    treatment,
+                    mechanism,
+                    "healthy" if step is None else mechanism,
+                    concentration,
+                    dose,
+                    viability,
                 )
+                if parameters.layout == "published" and well.name in EMPTY_WELLS:
+                    well = replace(well, treatment=EMPTY, label="", viability=0.01 * viability)
+                found.append(well)
             row += 1
     return found
 
@@ -116,14 +124,21 @@ def _columns(parameters: PaintingParameters, inducer: str) -> Sequence[tuple[int
     return sorted(found, key=lambda entry: entry[0])
 
 
-def viability_rows(wells: Sequence[Well], plates: int) -> list[dict[str, Any]]:
-    """The viability table in the columns of the published one, raw luminescence per plate."""
-    controls = [well.viability for well in wells if well.treatment == "DMSO"] or [1.0]
-    mean = float(np.mean(controls))
-    letters = [_letters(plate) for plate in range(plates)]
+def viability_rows(wells: Sequence[Well], parameters: PaintingParameters) -> list[dict[str, Any]]:
+    """The viability table in the columns of the published one, raw luminescence per plate.
+
+    Viability is relative to the mean of the DMSO wells of the experiment.
+    """
+    means = {
+        experiment: _control_mean(
+            [well for well in wells if well.plate // parameters.plates == experiment]
+        )
+        for experiment in range(parameters.experiments)
+    }
+    letters = [_letters(plate) for plate in range(parameters.all_plates)]
     rows = []
     for index, well in enumerate(wells):
-        normalised = round(well.viability / mean, 6)
+        normalised = round(well.viability / means[well.plate // parameters.plates], 6)
         row: dict[str, Any] = {
             "": index,
             "Unnamed: 0": (well.row - 1) * 24 + well.column,
@@ -146,6 +161,11 @@ def viability_rows(wells: Sequence[Well], plates: int) -> list[dict[str, Any]]:
         row["normalized_atp"] = normalised
         rows.append(row)
     return rows
+
+
+def _control_mean(wells: Sequence[Well]) -> float:
+    controls = [well.viability for well in wells if well.treatment == "DMSO"]
+    return float(np.mean(controls)) if controls else 1.0
 
 
 def _decimal_comma(value: float) -> str:

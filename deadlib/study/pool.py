@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deadlib.inference import read_metadata
-from deadlib.inference.table import METADATA_KEY
 from deadlib.outputs import written_whole
+from deadlib.predictions import METADATA_KEY
 from deadlib.study.cells import Training
 
 CELL = "study_cell"

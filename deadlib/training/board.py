@@ -12,6 +12,7 @@ SHOWN_EXAMPLES = 16
 
 TAGS = {
     "train_loss": "loss/train",
+    "train_metric_loss": "loss/metric loss, weighted",
     "validation_example_loss": "loss/validation",
     "train_accuracy": "accuracy/train",
     "validation_example_accuracy": "accuracy/validation",

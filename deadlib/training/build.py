@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
@@ -20,17 +21,19 @@ from deadlib.data.order import Chosen, Order, Shuffled, even_batch
 from deadlib.data.pipeline import Source, open_source, prepared
 from deadlib.data.plates import Correction, correction_for
 from deadlib.data.preprocess import Preprocess, preprocess_for
+from deadlib.data.sampling import Plan, PlatesAndClasses, plan_of, plate_index
 from deadlib.data.shapes import split_count
 from deadlib.errors import RecipeError
-from deadlib.losses import build_loss
-from deadlib.models import at_test, build_network, load_initial_weights
+from deadlib.losses import build_loss, build_metric_loss
+from deadlib.models import at_test, build_network, halves, learning, load_initial_weights
 from deadlib.recipe import InputSection, Recipe
-from deadlib.training.checks import class_counts
+from deadlib.training.checks import class_counts, looks_at_plates
 from deadlib.training.devices import choose_strategy, compiles_step, precision
 from deadlib.training.host import augmented_on_host
 from deadlib.training.phases import Phase, phase_at, phases_of, tested_phase
 from deadlib.training.rounds import Rounds, rounds_of
-from deadlib.training.step import TOTALS, Augmenter, Batch, Parts, build_forward, build_step
+from deadlib.training.state import TOTALS
+from deadlib.training.step import Augmenter, Batch, Parts, build_forward, build_step
 from tfrecords_tools.dataset import Dataset
 
 HELD_BYTES = 512 * 2**20
@@ -46,7 +49,7 @@ class Trainer:
     validation: Source
     rounds: Rounds
     totals: tf.Variable
-    """(3,) float64, sums over the running round as in `step.TOTALS`."""
+    """(4,) float64, sums over the running round as in `state.TOTALS`."""
     images: Callable[[Batch], Any]
     """What the augmentation is given of a batch, (B, H, W, C) float32 in unit range."""
     phases: tuple[Phase, ...]
@@ -55,6 +58,10 @@ class Trainer:
     forward: Callable[[Batch], dict[str, Any]]
     host_augment: Augmenter | None
     """Where the host augments: how; None where it is part of `step`."""
+    order: Callable[[int], Order]
+    """Of the training examples, in the epoch of that number."""
+    learnt: tuple[Any, ...]
+    """What learns beside the network."""
     batch: int
     """Examples a step."""
     validation_batch: int
@@ -78,8 +85,7 @@ class Trainer:
         return self.validation.batches(batch=self.validation_batch, order=self.validation_order)
 
     def _epoch(self, epoch: int, skip: int) -> tf.data.Dataset:
-        order = Shuffled(self.parts.seed, epoch)
-        batches = self.train.batches(batch=self.batch, order=order, skip=skip)
+        batches = self.train.batches(batch=self.batch, order=self.order(epoch), skip=skip)
         if self.host_augment is None:
             return batches
         first_step = epoch * self.rounds.epoch + skip
@@ -109,28 +115,49 @@ def build_trainer(
     )
     strategy = choose_strategy(recipe.training.strategy)
     preprocess = preprocess_for(recipe.input, described)
-    rounds = rounds_of(recipe, steps_per_epoch(recipe, dataset, strategy.num_replicas_in_sync))
+    plan = plan_of(recipe, dataset, train.rows)
+    steps = steps_per_epoch(recipe, dataset, strategy.num_replicas_in_sync, plan)
+    rounds = rounds_of(recipe, steps)
     with precision(recipe.training):
         network = _network_on(strategy, recipe, dataset)
     with strategy.scope():
-        phases = (
-            phases_of(recipe, network, rounds, replicas=strategy.num_replicas_in_sync)
-            if test is None
-            else (tested_phase(recipe, network, test, replicas=strategy.num_replicas_in_sync),)
+        embed, classify = (at_test(half, recipe.model) for half in halves(network))
+        metric_loss = build_metric_loss(
+            recipe.metric_loss,
+            classes=len(dataset.classes),
+            size=embed.output.shape[-1],
+            seed=recipe.seed,
         )
-        tested = at_test(network, recipe.model)
+        learnt = () if metric_loss is None else metric_loss.variables
+        phases = (
+            phases_of(recipe, network, rounds, learnt, replicas=strategy.num_replicas_in_sync)
+            if test is None
+            else (
+                tested_phase(recipe, network, test, learnt, replicas=strategy.num_replicas_in_sync),
+            )
+        )
     on_host = recipe.training.augment_on == "host"
     augment = _augmenter(recipe, preprocess)
+    mix = build_mixer(recipe.augment)
+    if mix is not None and metric_loss is not None:
+        raise RecipeError(
+            f"metric_loss.name: {recipe.metric_loss.name} compares images of one class each, and "
+            "augment mixes images of several; leave mixup and cutmix out, or set metric_loss.name: "
+            "none"
+        )
     parts = Parts(
         strategy=strategy,
         network=network,
         loss=build_loss(recipe.loss, dataset.classes, class_counts(dataset, "train")),
         classes=len(dataset.classes),
         augment=_unchanged if on_host else augment,
-        mix=build_mixer(recipe.augment),
-        preprocess=preprocess,
+        mix=mix,
+        preprocess=preprocess.crops,
         seed=recipe.seed,
         clip_norm=recipe.optimiser.clip_norm,
+        loss_weight=recipe.loss.weight,
+        metric_loss=metric_loss,
+        plate_index=_plate_index(recipe, dataset, train),
     )
     totals = tf.Variable(tf.zeros(len(TOTALS), tf.float64))
     spec = train.batches(batch=recipe.training.batch).element_spec
@@ -154,12 +181,32 @@ def build_trainer(
             else from_stored(build_step(parts, phase, totals, floats, compiled=compiled))
             for phase in phases
         ),
-        forward=from_stored(build_forward(parts, tested, floats)),
+        forward=from_stored(
+            build_forward(parts, embed, classify, floats, embeddings=_is_retrieved(recipe))
+        ),
         host_augment=augment if on_host else None,
+        order=partial(_order, recipe.seed, plan),
+        learnt=learnt,
         batch=recipe.training.batch,
         validation_batch=_validation_batch(recipe, validation),
         validation_order=_validation_order(recipe, validation),
     )
+
+
+def _order(seed: int, plan: Plan | None, epoch: int) -> Order:
+    return Shuffled(seed, epoch) if plan is None else PlatesAndClasses(seed, epoch, plan)
+
+
+def _plate_index(recipe: Recipe, dataset: Dataset, source: Source) -> Any:
+    """What `Parts` wants where the metric loss looks at plates; elsewhere all stand on one."""
+    if not looks_at_plates(recipe):
+        return np.zeros(len(dataset.manifest), np.int32)
+    return plate_index(dataset, recipe.sampling.by, source.rows).astype(np.int32)
+
+
+def _is_retrieved(recipe: Recipe) -> bool:
+    """Whether a validation searches groups among each other."""
+    return recipe.metric_loss.name != "none" or recipe.validation.metric == "map_at_r"
 
 
 def _validation_order(recipe: Recipe, source: Source) -> Order | None:
@@ -178,14 +225,17 @@ def _validation_batch(recipe: Recipe, source: Source) -> int:
     return even_batch(looked_at, recipe.training.batch)
 
 
-def steps_per_epoch(recipe: Recipe, dataset: Dataset, replicas: int) -> int:
-    """Steps in one pass over the training split; the last batch may be smaller, or is left out
-    with training.drop_last.
+def steps_per_epoch(
+    recipe: Recipe, dataset: Dataset, replicas: int, plan: Plan | None = None
+) -> int:
+    """Steps in one pass over the training split, or over the plan of its batches; the last batch
+    may be smaller, or is left out with training.drop_last.
 
     Over several devices a last batch of fewer examples than devices is left out of that epoch,
     because every device needs an example. Raises RecipeError where no step is left.
     """
-    full, rest = divmod(split_count(dataset, "train"), recipe.training.batch)
+    examples = split_count(dataset, "train") if plan is None else plan.examples
+    full, rest = divmod(examples, recipe.training.batch)
     steps = full + int(rest >= replicas and not recipe.training.drop_last)
     if full == 0 and recipe.training.drop_last:
         raise RecipeError(
@@ -200,14 +250,13 @@ def steps_per_epoch(recipe: Recipe, dataset: Dataset, replicas: int) -> int:
     return steps
 
 
-def new_network(recipe: Recipe, dataset: Dataset, *, synchronised: bool = False) -> keras.Model:
+def new_network(recipe: Recipe, dataset: Dataset) -> keras.Model:
     """The network of a recipe with random weights, in the precision that Keras is set to."""
     return build_network(
         recipe.model,
         size_px=recipe.input.size_px,
         channels=len(dataset.channels),
         classes=len(dataset.classes),
-        synchronised=synchronised,
     )
 
 
@@ -251,12 +300,16 @@ def _network_on(strategy: tf.distribute.Strategy, recipe: Recipe, dataset: Datas
     """The network with its initial weights, which do not depend on the number of devices."""
     network = new_network(recipe, dataset)
     load_initial_weights(network, recipe.model)
-    if strategy.num_replicas_in_sync == 1:
-        return network
     with strategy.scope():
-        mirrored = new_network(recipe, dataset, synchronised=True)
-        mirrored.set_weights(network.get_weights())
-    return mirrored
+        found = learning(
+            network,
+            recipe.model,
+            frozen=recipe.freeze.batch_norm,
+            synchronised=strategy.num_replicas_in_sync > 1,
+            compiled=recipe.training.jit != "off",
+        )
+        found.set_weights(network.get_weights())
+    return found
 
 
 def _unchanged(images: Any, seeds: Any) -> Any:
@@ -266,7 +319,8 @@ def _unchanged(images: Any, seeds: Any) -> Any:
 def _augmented_spec(floats: Any, recipe: Recipe) -> Any:
     """What batches are when they come augmented: images of the size that the network takes."""
     batch, *_, channels = floats["image"].shape
-    shape = (batch, *recipe.input.size_px, channels)
+    crops = () if recipe.input.crops == 1 else (recipe.input.crops,)
+    shape = (batch, *crops, *recipe.input.size_px, channels)
     return {**floats, "image": tf.TensorSpec(shape, tf.float32)}
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deadlib.data.plates import check_plates
+from deadlib.data.sampling import plan_of, plate_index
 from deadlib.data.shapes import example_shape
 from deadlib.errors import RecipeError
 from deadlib.recipe import Recipe, nearest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Warn = Callable[[str], None]
 
+PAIRED = ("supervised_contrastive", "triplet")
 NEEDS_BOTH_CLASSES = ("roc_auc", "average_precision")
 FEWEST_VALIDATION_GROUPS = 5
 
@@ -31,7 +33,8 @@ def check_recipe(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
     Raises RecipeError: no example in train or validation; examples without a label; fewer than two
     classes, or a class without a training example; a crop larger than the images; an unknown
     column in validation.group_by; a metric that needs classes the validation split has not; a
-    frozen body of random weights, or no epoch in which it learns.
+    frozen body of random weights, or no epoch in which it learns; batches of more plates or classes
+    than there are, or of another size than training.batch.
     """
     _check_freeze(recipe)
     for split in ("train", "validation"):
@@ -50,6 +53,7 @@ def check_recipe(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
         )
     example_shape(dataset, recipe.input)
     check_plates(dataset, recipe.input)
+    _check_sampling(recipe, dataset)
     _check_validation(recipe, dataset, warn)
     for sentence in dataset.info.get("audit", {}).get("warnings", []):
         warn(f"{dataset.folder}: {sentence}")
@@ -114,6 +118,33 @@ def _check_freeze(recipe: Recipe) -> None:
         )
 
 
+def looks_at_plates(recipe: Recipe) -> bool:
+    """Whether the metric loss asks which plate an example is of."""
+    return recipe.metric_loss.name in PAIRED and recipe.metric_loss.pairs != "classes"
+
+
+def _check_sampling(recipe: Recipe, dataset: Dataset) -> None:
+    asked = looks_at_plates(recipe)
+    if recipe.sampling.name == "random" and not asked:
+        return
+    rows = np.flatnonzero((dataset.manifest["split"] == "train").to_numpy())
+    plan = plan_of(recipe, dataset, rows)
+    if asked and len(np.unique(plate_index(dataset, recipe.sampling.by, rows)[rows])) < 2:
+        raise RecipeError(
+            f"metric_loss.pairs: {recipe.metric_loss.pairs} needs two plates, the training split "
+            f"of {dataset.folder} has one by sampling.by: [{', '.join(recipe.sampling.by)}]; set "
+            "pairs: classes"
+        )
+    if plan is not None and plan.batch_size != recipe.training.batch:
+        section = recipe.sampling
+        classes = section.classes or len(dataset.classes)
+        raise RecipeError(
+            f"training.batch: {recipe.training.batch}, but sampling makes batches of "
+            f"{section.plates} plates x {classes} classes x {section.samples} samples; set "
+            f"training.batch: {plan.batch_size}"
+        )
+
+
 def _check_validation(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
     groups = validation_groups(dataset, recipe.validation.group_by)
     counts = class_counts(dataset, "validation")
@@ -125,11 +156,25 @@ def _check_validation(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
             f"{dataset.folder} has no example of {', '.join(absent)}; use another metric, or "
             "convert again with another split"
         )
+    is_asked = (dataset.manifest["split"] == "validation").to_numpy()
+    if metric == "map_at_r" and not _has_others(
+        dataset.manifest["label"][is_asked], groups[is_asked]
+    ):
+        raise RecipeError(
+            "validation.metric: map_at_r asks each group for the others of its class, and the "
+            f"validation split of {dataset.folder} has no two groups of a class; set "
+            "validation.group_by to a smaller place (well, field), or use another metric"
+        )
     if absent:
         warn(f"{dataset.folder}: the validation split has no example of {', '.join(absent)}")
-    found = len(np.unique(groups[(dataset.manifest["split"] == "validation").to_numpy()]))
+    found = len(np.unique(groups[is_asked]))
     if found < FEWEST_VALIDATION_GROUPS:
         warn(
             f"{dataset.folder}: the validation split has {found} independent groups; the epoch "
             "picked by so few is picked mostly by chance"
         )
+
+
+def _has_others(labels: pd.Series, groups: np.ndarray) -> bool:
+    """Whether any class stands in two groups or more."""
+    return any(len(np.unique(groups[(labels == name).to_numpy()])) > 1 for name in labels.unique())

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from deadlib import runs
+from deadlib.crops import one_by_one
 from deadlib.errors import RecipeError, RunError
-from deadlib.metrics import METRICS
 from deadlib.recipe import Recipe, recipe_text
 from deadlib.training.board import Board
 from deadlib.training.build import Trainer
@@ -24,10 +24,16 @@ from deadlib.training.checkpoint import (
 )
 from deadlib.training.devices import has_gpu
 from deadlib.training.phases import phase_at
-from deadlib.training.state import HistoryRow, State, write_history
+from deadlib.training.state import TOTALS, HistoryRow, State, write_history
 from deadlib.training.step import Batch, prepare
 from deadlib.training.stop import StoppedError, StopRequest
-from deadlib.training.validation import Predictions, confusion_counts, measure, predict_batches
+from deadlib.training.validation import (
+    Predictions,
+    confusion_counts,
+    is_higher_better,
+    measure,
+    predict_batches,
+)
 from deadlib.training.waiting import Clock
 
 Progress = Callable[[str, int, int], None]
@@ -36,6 +42,7 @@ OnRound = Callable[[HistoryRow], None]
 LATEST = "latest"
 KEPT = "kept"
 NETWORK = "network"
+LEARNT = "learnt"
 OPTIMISER = "optimiser"
 
 WATCHED_EVERY = 16
@@ -67,6 +74,7 @@ class Loop:
         self.state = State.from_json(stored)
         for prefix, variables in (
             (NETWORK, self.trainer.parts.network.variables),
+            (LEARNT, list(self.trainer.learnt)),
             (OPTIMISER, self._optimiser.variables),
         ):
             assign_arrays(prefix, variables, arrays, self._checkpoints / LATEST)
@@ -138,11 +146,11 @@ class Loop:
         row = self._history_row(predictions)
         state, parts = self.state, self.trainer.parts
         state.history.append(row)
-        state.totals, state.seconds, state.waited_seconds = [0.0, 0.0, 0.0], 0.0, 0.0
+        state.totals, state.seconds, state.waited_seconds = [0.0] * len(TOTALS), 0.0, 0.0
         validation = self.recipe.validation
-        metric = METRICS[validation.metric]
-        value = row[f"validation_{metric.name}"]
-        if validation.keep == "last" or state.is_improvement(value, metric.higher_is_better):
+        value = row[f"validation_{validation.metric}"]
+        higher = is_higher_better(validation.metric)
+        if validation.keep == "last" or state.is_improvement(value, higher):
             state.kept_step, state.kept_value = state.step, value
             arrays = variable_arrays(NETWORK, parts.network.weights)
             save_checkpoint(self._checkpoints / KEPT, arrays, row)
@@ -154,7 +162,7 @@ class Loop:
 
     def _history_row(self, predictions: Predictions) -> HistoryRow:
         state, trainer = self.state, self.trainer
-        loss, right, examples = state.totals
+        loss, right, examples, metric = state.totals
         epoch, last = trainer.rounds.epochs(state.step), state.step - 1
         if not isfinite(loss):
             raise RecipeError(
@@ -168,6 +176,7 @@ class Loop:
             "learning_rate": phase_at(trainer.phases, last).learning_rate(last),
             "train_loss": loss / examples,
             "train_accuracy": right / examples,
+            **({"train_metric_loss": metric / examples} if trainer.parts.metric_loss else {}),
             **measure(predictions, self.groups),
             "images_per_second": examples / state.seconds,
             "input_wait_share": state.waited_seconds / state.seconds,
@@ -175,11 +184,11 @@ class Loop:
         }
 
     def _augmented(self, batch: Batch) -> np.ndarray:
-        """What the network will get."""
+        """What the network will get, (B, H, W, C)."""
         trainer = self.trainer
         if trainer.host_augment is None:
             batch = {**batch, "image": trainer.images(batch)}
-        return np.asarray(prepare(trainer.parts, batch, self.state.step)[0])
+        return np.asarray(one_by_one(prepare(trainer.parts, batch, self.state.step)[0]))
 
     def _add_sums(self, clock: Clock) -> None:
         """Bring what was summed on the device and on the clock into the state."""
@@ -191,6 +200,7 @@ class Loop:
     def _save(self) -> None:
         arrays = {
             **variable_arrays(NETWORK, self.trainer.parts.network.variables),
+            **variable_arrays(LEARNT, list(self.trainer.learnt)),
             **variable_arrays(OPTIMISER, self._optimiser.variables),
         }
         save_checkpoint(self._checkpoints / LATEST, arrays, self.state.to_json())

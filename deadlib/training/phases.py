@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
 from deadlib.errors import RecipeError
-from deadlib.models.groups import group_patterns, learning_with_the_body_frozen
+from deadlib.losses import PROXIES
+from deadlib.models.groups import GROUPS, group_patterns, learning_with_the_body_frozen
 from deadlib.recipe import OptimiserSection, Recipe
 from deadlib.training.devices import scales_loss
 from deadlib.training.optimisers import build_optimiser, check_multipliers
@@ -39,14 +41,20 @@ class Phase:
 
 
 def phases_of(
-    recipe: Recipe, network: keras.Model, rounds: Rounds, *, replicas: int
+    recipe: Recipe,
+    network: keras.Model,
+    rounds: Rounds,
+    learnt: Sequence[Any] = (),
+    *,
+    replicas: int,
 ) -> tuple[Phase, ...]:
     """The phases of a training: one, or two where the body is frozen at first.
 
+    learnt: what learns in all of them beside the network, at the rate of its head.
     Raises RecipeError for multipliers of no variable, and where the training has no more steps than
     its first phase.
     """
-    check_multipliers(recipe.optimiser, network.trainable_variables)
+    check_multipliers(recipe.optimiser, [*network.trainable_variables, *learnt])
     if rounds.frozen >= rounds.total:
         raise RecipeError(
             f"freeze.epochs: the first {rounds.frozen} steps are all that training.steps: "
@@ -57,22 +65,28 @@ def phases_of(
     if rounds.frozen:
         changed = {"learning_rate": recipe.freeze.learning_rate, "lowest_learning_rate": None}
         first = section.model_copy(update=changed)
-        head = learning_with_the_body_frozen(network, recipe.model)
+        head = [*learning_with_the_body_frozen(network, recipe.model), *learnt]
         found.append(_phase(recipe, first, 0, rounds.frozen, head, replicas))
     steps = rounds.total - rounds.frozen
-    found.append(_phase(recipe, section, rounds.frozen, steps, _last(recipe, network), replicas))
+    last = [*_last(recipe, network), *learnt]
+    found.append(_phase(recipe, section, rounds.frozen, steps, last, replicas))
     return tuple(found)
 
 
 def tested_phase(
-    recipe: Recipe, network: keras.Model, schedule: LearningRateSchedule, *, replicas: int
+    recipe: Recipe,
+    network: keras.Model,
+    schedule: LearningRateSchedule,
+    learnt: Sequence[Any],
+    *,
+    replicas: int,
 ) -> Phase:
     """The last phase of a training from step 0 on with other learning rates; momentum stays.
 
     Raises RecipeError for multipliers of no variable.
     """
-    check_multipliers(recipe.optimiser, network.trainable_variables)
-    section, variables = recipe.optimiser, _last(recipe, network)
+    check_multipliers(recipe.optimiser, [*network.trainable_variables, *learnt])
+    section, variables = recipe.optimiser, [*_last(recipe, network), *learnt]
     return Phase(0, variables, schedule, _optimiser(recipe, section, schedule, variables, replicas))
 
 
@@ -113,7 +127,7 @@ def _optimiser(
     if replicas > 1:
         # Keras clips before it sums over replicas; the step does it over the sum.
         section = section.model_copy(update={"clip_norm": None})
-    groups = group_patterns(recipe.model)
+    groups = [(PROXIES, len(GROUPS) - 1), *group_patterns(recipe.model)]
     optimiser = build_optimiser(section, schedule, momentum=momentum, groups=groups)
     if scales_loss(recipe.training):
         optimiser = keras.optimizers.LossScaleOptimizer(optimiser)

@@ -31,6 +31,7 @@ from deadlib.training.devices import make_repeatable
 from deadlib.training.fit import cache_folder, describe_dataset
 from deadlib.training.loop import Progress
 from deadlib.training.schedules import Geometric
+from deadlib.training.state import TOTALS
 
 FIRST_RATE, LAST_RATE, STEPS = 1e-7, 10.0, 100
 
@@ -118,9 +119,10 @@ def _losses(trainer: Trainer, steps: int, progress: Progress | None) -> list[flo
     losses: list[float] = []
     mean, smallest = 0.0, math.inf
     for step, batch in enumerate(islice(trainer.batches(0), steps)):
-        trainer.totals.assign([0.0, 0.0, 0.0])
+        trainer.totals.assign([0.0] * len(TOTALS))
         trainer.step(batch, step)
-        loss, _, examples = (float(total) for total in trainer.totals.numpy())
+        own, _, examples, metric = (float(total) for total in trainer.totals.numpy())
+        loss = trainer.parts.loss_weight * own + metric
         if not math.isfinite(loss):
             break
         losses.append(loss / examples)

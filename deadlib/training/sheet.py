@@ -77,11 +77,12 @@ def sheet_rows(recipe: Recipe, preprocess: Preprocess, examples: Sequence[np.nda
     examples: images (H, W, C) float32 fitted by `fit_size`; the first is drawn, the others are
     those that it is mixed with.
     """
-    seen = recipe.input.model_copy(update={"fit": "resize"})
+    seen = recipe.input.model_copy(update={"fit": "resize", "crops": 1})
     middle = [_middle(image, recipe.input) for image in examples]
     rows = []
     if recipe.input.fit == "crop":
-        window = f"random window of {recipe.input.size_px[0]} x {recipe.input.size_px[1]} px"
+        kind = "random window" if recipe.input.crops == 1 else "the central one of five windows"
+        window = f"{kind} of {recipe.input.size_px[0]} x {recipe.input.size_px[1]} px"
         rows.append(Row(window, _drawn(recipe, (), recipe.input, preprocess, examples, middle)))
     for place, step in enumerate(recipe.augment, start=1):
         pictures = _drawn(recipe, (step,), seen, preprocess, middle, middle, place)
@@ -104,6 +105,8 @@ def _drawn(
     first = np.arange(DRAWS) + 2 * DRAWS * place
     seeds = np.stack([np.full(DRAWS, recipe.seed), first], axis=1)
     found = np.asarray(augment(np.stack([examples[0]] * DRAWS), seeds))
+    if section.crops > 1:
+        found = found[:, -1]
     mix = build_mixer(steps)
     if mix is not None:
         others = [examples[1 + draw % max(len(examples) - 1, 1)] for draw in range(DRAWS)]

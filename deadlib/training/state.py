@@ -15,6 +15,9 @@ from deadlib.training.rounds import Rounds
 
 HistoryRow = dict[str, float]
 
+TOTALS = ("loss", "right", "examples", "metric_loss")
+"""What is summed over the examples of a round, in this order."""
+
 
 @dataclass
 class State:
@@ -22,8 +25,8 @@ class State:
 
     step: int = 0
     """Steps done since the beginning."""
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Sums over the running round, in the order of `step.TOTALS`."""
+    totals: list[float] = field(default_factory=lambda: [0.0] * len(TOTALS))
+    """Sums over the running round, in the order of `TOTALS`."""
     seconds: float = 0.0
     """Time spent in the steps of the running round."""
     waited_seconds: float = 0.0
@@ -39,7 +42,8 @@ class State:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> State:
         """Raises RunError for the state of another version."""
-        if set(stored) != {name.name for name in fields(cls)}:
+        known = {name.name for name in fields(cls)}
+        if set(stored) != known or len(stored["totals"]) != len(TOTALS):
             raise RunError(
                 "the checkpoint was written by another version of deadlib; go on with that one, "
                 "or start again with --overwrite"

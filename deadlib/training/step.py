@@ -12,15 +12,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deadlib.models import embedded, halves
 from deadlib.training.phases import Phase
 
 Batch = dict[str, Any]
 Augmenter = Callable[[Any, Any], Any]
 Mixer = Callable[[Any, Any, Any], tuple[Any, Any]]
 Loss = Callable[[Any, Any], Any]
-
-TOTALS = ("loss", "right", "examples")
-"""What is summed over the examples of a round, in this order."""
+MetricLoss = Callable[[Any, Any, Any], Any]
+"""Of class_index (B,), embeddings (B, D) and plate_index (B,) of this replica's share: the loss ()
+float32 of the whole global batch, the same on every replica."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,14 @@ class Parts:
     mix: Mixer | None
     """What happens to the images of a device together."""
     preprocess: Callable[[Any], Any]
+    """From images to what the network sees in validation."""
     seed: int
     clip_norm: float | None
+    loss_weight: float = 1.0
+    metric_loss: MetricLoss | None = None
+    """Its weight is its own."""
+    plate_index: Any = None
+    """(rows of the manifest,) int32, for `metric_loss`."""
 
 
 def build_step(
@@ -45,26 +52,30 @@ def build_step(
 ) -> Callable[[Batch, Any], None]:
     """The training step of a phase: (global batch, global step () int32) → nothing.
 
-    It adds to `totals` (3,).
+    It adds to `totals` (4,), in the order of `state.TOTALS`.
 
     The batch must have an example for every device. An answer is right where it is the class with
     the largest share of a mixed example.
     The loss is the sum over the examples divided by the size of the global batch, whatever the
-    number of devices and also in a smaller last batch.
+    number of devices and also in a smaller last batch; a metric loss is added to that.
     """
+    embed, classify = halves(parts.network)
     replicas = parts.strategy.num_replicas_in_sync
     variables, optimiser = phase.variables, phase.optimiser
 
-    def on_replica(whole: Batch, step: Any) -> Any:
+    def on_replica(everything: Batch, step: Any) -> Any:
         context = tf.distribute.get_replica_context()
-        batch = _share(whole, context)
+        batch = _share(everything, context)
         inputs, targets = prepare(parts, batch, step)
         here = tf.cast(tf.shape(targets)[0], tf.float32)
         everywhere = context.all_reduce(tf.distribute.ReduceOp.SUM, here)
         with tf.GradientTape() as tape:
-            logits = parts.network(inputs, training=True)
+            embedding = embedded(embed, inputs, training=True)
+            logits = classify(embedding, training=True)
             loss = tf.reduce_sum(parts.loss(targets, logits))
-            scaled = optimiser.scale_loss(loss / everywhere)
+            metric = _metric_loss(parts, batch, embedding)
+            whole = parts.loss_weight * loss / everywhere + metric / replicas
+            scaled = optimiser.scale_loss(whole)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
         if parts.clip_norm is not None and replicas > 1:
             limit = optimiser.scale_loss(tf.constant(parts.clip_norm))
@@ -72,7 +83,7 @@ def build_step(
         optimiser.apply(gradients, variables)
         found, dominant = (tf.argmax(values, axis=-1) for values in (logits, targets))
         right = tf.reduce_sum(tf.cast(found == dominant, tf.float32))
-        return tf.cast(tf.stack([loss, right, here]), tf.float64)
+        return tf.cast(tf.stack([loss, right, here, metric * here]), tf.float64)
 
     def step(batch: Batch, number: Any) -> None:
         sums = parts.strategy.run(on_replica, (batch, number))
@@ -86,18 +97,33 @@ def build_step(
     )
 
 
-def build_forward(
-    parts: Parts, network: keras.Model, batch_spec: Any
-) -> Callable[[Batch], dict[str, Any]]:
-    """The validation step: a batch → its row, class_index, probabilities (B, K) and losses (B,).
+def _metric_loss(parts: Parts, batch: Batch, embedding: Any) -> Any:
+    if parts.metric_loss is None:
+        return tf.zeros(())
+    plates = tf.gather(parts.plate_index, batch["row"])
+    return parts.metric_loss(batch["class_index"], embedding, plates)
 
-    network: that of `parts`, as it is at test.
+
+def build_forward(
+    parts: Parts,
+    embed: keras.Model,
+    classify: keras.Model,
+    batch_spec: Any,
+    *,
+    embeddings: bool = False,
+) -> Callable[[Batch], dict[str, Any]]:
+    """The validation step: a batch → its row, class_index, probabilities (B, K) and losses (B,),
+    and where asked embeddings (B, D).
+
+    embed, classify: the halves of the network of `parts`, as they are at test.
     """
 
     def on_replica(whole: Batch) -> dict[str, Any]:
         batch = _share(whole, tf.distribute.get_replica_context())
-        logits = network(parts.preprocess(batch["image"]), training=False)
+        embedding = embedded(embed, parts.preprocess(batch["image"]), training=False)
+        logits = classify(embedding, training=False)
         return {
+            **({"embeddings": embedding} if embeddings else {}),
             "row": batch["row"],
             "class_index": batch["class_index"],
             "probabilities": tf.nn.softmax(logits),

@@ -73,3 +73,23 @@ def test_virtual_batches_are_100_where_no_number_follows(predictions, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "over 2,000 classifications" in done.stdout
     assert "over 15 groups (quote this)" in done.stdout
+
+
+def test_calls_of_another_program_are_evaluated_by_well(tmp_path):
+    well = np.arange(60) // 3
+    truth = np.where(well % 2, "dead", "living")
+    call = np.where(np.arange(60) % 7 == 0, "dead", truth)
+    frame = pd.DataFrame({"Plate": 1, "Well": [f"B{w:02d}" for w in well]})
+    frame.assign(truth=truth, call=call).to_csv(tmp_path / "theirs.csv", index=False)
+    names = ["label=truth", "predicted=call", "plate=Plate", "well=Well"]
+    columns = [word for name in names for word in ("--column", name)]
+    ties = ["--ties", "dead"]
+    done = run("theirs.csv", *columns, *ties, cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "expected each of the classes dead, living once" in done.stderr
+
+    done = run("theirs.csv", *columns, "--group-by", "well", "--bootstrap", 100, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Plates and wells: Of 100 wells 100 are called right by the majority" in done.stdout
+    assert "ROC AUC" not in done.stdout
+    assert "ROC AUC" in done.stderr, "that it is left out is told"

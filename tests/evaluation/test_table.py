@@ -78,6 +78,15 @@ def test_only_test_is_evaluated_where_several_splits_stand(table, write):
     assert read_predictions(write(frame), split="validation").split == "validation"
 
 
+def test_images_that_taught_the_model_count_in_their_own_split_alone(table, write, metadata):
+    metadata |= {"seen_in_training": 10, "seen_in_training_by_split": {"validation": 10}}
+    frame = table()
+    frame.loc[:9, "split"] = "validation"
+    path = write(frame, metadata)
+    assert read_predictions(path).metadata["seen_in_training"] == 0
+    assert read_predictions(path, split="validation").metadata["seen_in_training"] == 10
+
+
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(table, write):
     assert "found test" in refused(write(table()), split="validation")
     frame = table()
@@ -172,6 +181,14 @@ def test_images_are_the_groups_where_there_is_no_group_column(table, write):
     assert read_predictions(write(frame)).group_column == "source_id"
 
 
+def test_rows_of_a_well_are_no_independent_rows_where_nothing_else_groups_them(table, write):
+    frame = table().drop(columns="group").assign(plate="P1")
+    frame["well"] = [f"A{row // 3:02d}" for row in range(len(frame))]
+    found = read_predictions(write(frame))
+    assert (found.group_column, found.groups) == ("well", -(-len(frame) // 3))
+    assert "--group-by" not in " ".join(found.warnings)
+
+
 def test_group_by_names_another_column(table, write):
     found = read_predictions(write(table()), group_by="plate")
     assert (found.group_column, found.groups) == ("plate", 2)
@@ -253,3 +270,36 @@ def test_groups_of_very_different_size_are_told_with_what_they_count_for(table, 
     frame.loc[frame.index[:100], "group"] = "huge"
     told = " ".join(read_predictions(write(frame)).warnings)
     assert "69 % of the examples" in told
+
+
+def test_calls_of_another_program_are_evaluated_under_their_own_names(write):
+    frame = pd.DataFrame({"truth": ["a", "b", None, "b"], "call": ["a", "a", "b", "b"]})
+    columns = {"label": "truth", "predicted": "call"}
+    found = read_predictions(write(frame, name="theirs.csv"), columns=columns)
+    assert found.calls_only
+    assert found.classes == ("a", "b")
+    assert found.predicted_index.tolist() == [0, 0, 1]
+    assert list(found.metrics) == ["accuracy", "balanced_accuracy", "macro_f1"]
+    assert any("ROC AUC" in warning and "left out" in warning for warning in found.warnings)
+
+
+def test_answers_that_are_not_the_most_probable_class_are_told_and_can_be_asked_for(write):
+    frame = pd.DataFrame(
+        {
+            "label": ["dead", "living"],
+            "predicted": ["dead", "living"],
+            "probability_dead": [0.4, 0.1],
+            "probability_living": [0.6, 0.9],
+        }
+    )
+    found = read_predictions(write(frame))
+    assert found.predicted_index.tolist() == [1, 1]
+    assert any(w.startswith("1 answers in the column predicted") for w in found.warnings)
+    found = read_predictions(write(frame), calls=True)
+    assert [found.classes[k] for k in found.predicted_index] == ["dead", "living"]
+
+
+def test_a_call_that_is_missing_is_named(write):
+    frame = pd.DataFrame({"label": ["a", "b"], "predicted": ["a", None]})
+    with pytest.raises(PredictionError, match="row 2, column predicted: found no call"):
+        read_predictions(write(frame))

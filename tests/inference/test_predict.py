@@ -256,6 +256,13 @@ def test_images_seen_in_training_are_counted_and_told(
     with pytest.warns(UserWarning, match="1 of 3 images also stand in the training"):
         out = predict(run, source, tmp_path / "new.parquet")
     assert read_metadata(out)["seen_in_training"] == 1
+    out = predict(
+        run, dataset.folder, tmp_path / "all.parquet", split="all", warn=lambda text: None
+    )
+    counts = dataset.manifest["split"].value_counts()
+    assert read_metadata(out)["seen_in_training_by_split"] == {
+        name: counts[name] for name in ("train", "validation")
+    }
 
 
 @pytest.mark.parametrize("file", ["model.keras", "snapshots/00000200.keras"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
+from deadlib.errors import RecipeError
 from deadlib.models import build_network, last_convolution
 from deadlib.recipe import ModelSection
 
@@ -146,3 +148,62 @@ def test_a_resnet50_halves_the_size_where_the_recipe_says() -> None:
         network = build(32, 1, name="resnet50", stride_in=stride_in)
         shapes = [network.get_layer(f"stage2_block1_{number}_norm").output for number in (1, 2)]
         assert tuple(shape.shape[1] for shape in shapes) == sides
+
+
+def test_celldeathpreds_classifier_has_the_published_parameters() -> None:
+    section = ModelSection(name="efficientnetb0")
+    network = build_network(section, size_px=(32, 32), channels=4, classes=3)
+    logits = network.get_layer("logits").count_params()
+    assert (logits, learnable(network) - logits) == (3_843, 4_007_836)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 7])
+def test_an_efficientnet_takes_one_to_seven_channels(channels: int) -> None:
+    network = build(32, channels, name="efficientnetb0")
+    assert network.get_layer("stem_conv").kernel.shape == (3, 3, channels, 32)
+    assert learnable(network) == 4_007_548 + 288 * (channels - 3) + 2 * 1281
+
+
+def test_celldeathpreds_densenet_has_a_new_stem_with_bias() -> None:
+    for stem, biases in (("scaled_mean", 0), ("random", 64)):
+        network = build(32, 4, name="densenet121", weights="imagenet", stem=stem)
+        assert learnable(network) == 6_953_856 + 7 * 7 * 64 + biases + 2 * 1025
+
+
+MLPS: dict[str, tuple[dict[str, list[int]], list[type]]] = {
+    "identity": ({}, []),
+    "one": ({"embedder": [5]}, [layers.Dense, layers.BatchNormalization]),
+    "several": (
+        {"embedder": [6, 5]},
+        [layers.Dense, layers.ReLU, layers.BatchNormalization, layers.Dense],
+    ),
+    "classifier": (
+        {"classifier": [7, 5]},
+        [layers.Dense, layers.BatchNormalization, layers.ReLU] * 2,
+    ),
+}
+"""In the orders of the released code, without the pooling before and the last dense layer."""
+
+
+@pytest.mark.parametrize("name", list(MLPS))
+def test_embedder_and_classifier_stand_in_the_published_orders(name: str) -> None:
+    options, expected = MLPS[name]
+    network = build(16, 1, name="small_cnn", **options)
+    names = [layer.name for layer in network.layers]
+    last = names.index("block3_pool")
+    found = [type(layer) for layer in network.layers[last + 1 : -1]]
+    found.remove(layers.Dropout)
+    assert found == [layers.GlobalAveragePooling2D, *expected]
+    width = options.get("embedder", [128])[-1]
+    embedding = network.get_layer("embedding")
+    assert embedding.output.shape == (None, width)
+    between = [names.index(part) for part in ("embedding", "dropout", "logits")]
+    assert between == sorted(between)
+    dense = [layer for layer in network.layers if isinstance(layer, layers.Dense)]
+    widths = [*options.get("embedder", []), *options.get("classifier", []), 2]
+    assert [layer.units for layer in dense] == widths
+
+
+def test_an_embedder_beside_the_concat_head_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"model\.embedder: \[8\] stands with .*average"):
+        build(16, 1, name="small_cnn", head="concat", embedder=[8])

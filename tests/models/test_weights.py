@@ -43,6 +43,40 @@ def test_a_stem_for_three_channels_is_kept() -> None:
     assert inflate(kernel, 3) is kernel
 
 
+@pytest.mark.parametrize("channels", range(1, 8))
+@pytest.mark.parametrize("stem", ["extra_mean", "mean"])
+def test_published_stems_are_not_rescaled(stem: str, channels: int) -> None:
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 5))
+    mean = kernel.mean(axis=2)
+    first = [kernel[:, :, place] for place in range(3)] if stem == "extra_mean" else [mean] * 3
+    found = inflate(kernel, channels, stem)
+    assert found.shape == (3, 3, channels, 5)
+    for place, expected in enumerate([*first, *[mean] * 4][:channels]):
+        np.testing.assert_allclose(found[:, :, place], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("stem", ["extra_mean", "random"])
+def test_the_stem_of_an_efficientnet_follows_the_recipe(stem: str) -> None:
+    source = keras.applications.EfficientNetB0(
+        include_top=False, weights=None, input_tensor=keras.Input((32, 32, 3))
+    )
+    network = build(channels=4, name="efficientnetb0", weights="imagenet", stem=stem)
+    before = network.get_layer("stem_conv").kernel.numpy()
+    copy_imagenet_weights(source, network, "efficientnetb0", stem)
+    theirs = source.get_layer("stem_conv").kernel.numpy()
+    expected = before if stem == "random" else inflate(theirs, 4, stem)
+    np.testing.assert_array_equal(network.get_layer("stem_conv").kernel, expected)
+    other = "block6d_dwconv"
+    np.testing.assert_array_equal(
+        network.get_layer(other).kernel, source.get_layer(other).kernel.numpy()
+    )
+
+
+def test_a_stem_rule_without_imagenet_weights_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"model\.stem: mean says .* found random; leave it out"):
+        build(name="resnet50", stem="mean")
+
+
 def test_a_resnet_stem_means_the_same_on_standardised_images_as_on_keras_own_input() -> None:
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(7, 7, 3, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +214,24 @@ def test_a_view_that_does_not_fit_is_refused_with_what_to_do(dataset, view, word
 
 def test_splits_of_a_converted_dataset_stay_in_their_order(dataset):
     assert dataset.splits == [name for name in SPLITS if name in set(dataset.manifest["split"])]
+
+
+def test_what_is_not_learnt_from_is_still_tested(dataset: Dataset) -> None:
+    """Taught on one treatment of two lines; the held-out experiment keeps all, without the labels
+    that nobody learnt."""
+    learnt = View(
+        label=("cell_line",), learn_from=("cell_line != H9",), hold_out=("experiment=N1",)
+    )
+    every = viewed(dataset, replace(learnt, learn_from=()))
+    found = viewed(dataset, learnt)
+    test = found.manifest[found.manifest["split"] == "test"]
+    assert set(test["example_id"]) == set(
+        every.manifest[every.manifest["split"] == "test"]["example_id"]
+    )
+    assert test[test["cell_line"] == "H9"]["label"].isna().all()
+    assert (test["cell_line"] == "H9").any()
+    rest = found.manifest[found.manifest["split"].isin(["train", "validation"])]
+    assert "H9" not in set(rest["cell_line"])
+    assert "H9" not in found.classes
+    with pytest.raises(PlanError, match="learn_from cell_line == XX: no example meets this"):
+        viewed(dataset, View(learn_from=("cell_line == XX",)))

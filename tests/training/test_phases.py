@@ -75,6 +75,20 @@ def test_a_frozen_body_keeps_its_kernels_and_moves_its_norms(
     assert not any(np.allclose(new, old) for new, old in zip(*means, strict=True))
 
 
+def test_frozen_batch_norm_keeps_its_statistics_and_all_else_learns(
+    frozen: Callable[..., Recipe], learnt: Path, tmp_path: Path
+) -> None:
+    recipe = frozen("never", training={"epochs": 1, "batch": 10}, freeze={"batch_norm": True})
+    run = train(recipe, tmp_path / "run")
+    assert moved(run.network(), learnt) == EVERYTHING
+    for new, old in zip(
+        run.network().non_trainable_variables,
+        keras.models.load_model(learnt, compile=False).non_trainable_variables,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(new, old, err_msg=new.path)
+
+
 def test_the_head_comes_first_and_then_everything_with_a_cycle_of_its_own(
     frozen: Callable[..., Recipe], learnt: Path, tmp_path: Path
 ) -> None:

@@ -73,13 +73,15 @@ def test_the_last_round_may_be_shorter() -> None:
 
 
 def test_a_state_survives_json() -> None:
-    state = State(3, [1.5, 2.0, 3.0], 1.25, 0.5, 1, 0.75, [{"epoch": 1, "loss": 0.1}])
+    state = State(3, [1.5, 2.0, 3.0, 0.5], 1.25, 0.5, 1, 0.75, [{"epoch": 1, "loss": 0.1}])
     assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 
 def test_the_state_of_another_version_is_refused() -> None:
     with pytest.raises(RunError, match="another version"):
         State.from_json({**State().to_json(), "epoch": 2})
+    with pytest.raises(RunError, match="another version"):
+        State.from_json({**State().to_json(), "totals": [1.0, 2.0, 3.0]})
 
 
 def test_history_is_a_table_with_a_row_per_round(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ _HOMES = {
     "find_label_errors": "deadlib.evaluation.label_errors",
     "heatmap": "deadlib.heatmaps.heatmap",
     "load_recipe": "deadlib.recipe",
+    "open_bundle": "deadlib.serving",
     "open_dataset": "tfrecords_tools",
     "parse_recipe": "deadlib.recipe",
     "predict": "deadlib.inference",

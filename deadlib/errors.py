@@ -6,7 +6,11 @@ tfrecords_tools.errors.ToolsError
     ├── RunError         a run directory that is missing, unfinished or of another shape
     ├── InputError       images that do not fit the model or the function (channels, size)
     ├── PredictionError  a prediction table that lacks what evaluation needs
-    └── ExportError      an exported model that disagrees with the one it came from
+    ├── ExportError      an exported model that disagrees with the one it came from
+    ├── WebError         a server that cannot start, or a request that it refuses
+    └── PanelError       a panel of annotators that cannot do what was asked
+        ├── PanelConflict    an answer to what has been answered otherwise
+        └── PanelOutage      a panel whose database does not answer
 """
 
 from tfrecords_tools.errors import ToolsError
@@ -32,5 +36,25 @@ class PredictionError(DeadlibError):
     """A prediction table that lacks what evaluation needs."""
 
 
+class ResultsChangedWarning(UserWarning):
+    """A model does not answer as it did when its answers were stored."""
+
+
 class ExportError(DeadlibError):
     """An exported model that disagrees with the one it came from."""
+
+
+class WebError(DeadlibError):
+    """A server that cannot start, or a request that it refuses."""
+
+
+class PanelError(DeadlibError):
+    """A panel of annotators that cannot do what was asked."""
+
+
+class PanelConflict(PanelError):  # noqa: N818
+    """An answer to what has been answered otherwise, or can no longer be answered."""
+
+
+class PanelOutage(PanelError):  # noqa: N818
+    """A panel whose database does not answer. Nothing was written; the same may be tried again."""

@@ -292,6 +292,12 @@ class LossSection(Section):
     """What is minimised."""
 
     name: Literal["cross_entropy", "focal"] = Field("cross_entropy", description="the loss")
+    targets: Literal["labels", "votes"] = Field(
+        "labels",
+        description="what the network is to answer: labels, the class of each image for sure; "
+        "votes, the share of the annotators who said each class, of a dataset converted with "
+        "--agreement votes or majority; see docs/train.md",
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share spread over all classes")
     class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
         "none", description="none; balanced (inverse frequency, mean 1); or a weight by class name"

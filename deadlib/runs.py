@@ -13,6 +13,7 @@ model.keras      the network with the weights kept; written last, so a run direc
                  finished
 predictions.parquet  where deadlib-predict is told no other place
 class_weights/   what deadlib-explain averaged over the training images, one file per layer
+golden.npz       two images as the network sees them, and its answers; loading it compares
 calibration.json, calibration.npz  what deadlib-calibrate fitted; predictions then keep to it
 """
 
@@ -21,20 +22,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from deadlib.calibration import Calibration
+from deadlib._version import __version__
+from deadlib.calibration import Calibration, softmax
 from deadlib.calibration.calibration import FILES
-from deadlib.errors import RunError
+from deadlib.errors import ResultsChangedWarning, RunError
 from deadlib.recipe import Recipe, load_recipe, recipe_text
 from tfrecords_tools.shards import file_hash
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import pandas as pd
 
 RECIPE = "recipe.yaml"
@@ -48,9 +52,15 @@ SNAPSHOTS = "snapshots"
 MODEL = "model.keras"
 PREDICTIONS = "predictions.parquet"
 CLASS_WEIGHTS = "class_weights"
+GOLDEN = "golden.npz"
 CALIBRATION = FILES
+GOLDEN_EXAMPLES = 2
+GOLDEN_TOLERANCE = 1e-3
+"""Of a probability. Rounding, also that of another machine, is a hundred times less."""
+
 ALL = (
     MODEL,
+    GOLDEN,
     *CALIBRATION,
     PREDICTIONS,
     CLASS_WEIGHTS,
@@ -164,13 +174,35 @@ class Run:
         return found
 
     def network(self) -> keras.Model:
-        """Load the trained network: preprocessed images in, logits out."""
+        """Load the trained network: preprocessed images in, logits out.
+
+        A ResultsChangedWarning says where it does not answer any more as at the end of training.
+        """
         import keras
 
         try:
-            return keras.models.load_model(self.network_path, compile=False)
+            found = keras.models.load_model(self.network_path, compile=False)
         except (OSError, ValueError) as error:
             raise RunError(f"{self.network_path}: cannot be read ({error})") from None
+        if self.snapshot is None:
+            self._check_golden(found)
+        return found
+
+    def _check_golden(self, network: keras.Model) -> None:
+        import numpy as np
+
+        path = self.folder / GOLDEN
+        if not path.is_file():  # a run of an earlier deadlib
+            return
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                images, expected = stored["images"], stored["probability"]
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"{path}: damaged ({error}); delete it to go without") from None
+        difference = float(np.abs(_golden_answers(network, images) - expected).max())
+        if not difference <= GOLDEN_TOLERANCE:
+            sentence = changed(str(self.network_path), difference, self.versions)
+            warnings.warn(sentence, ResultsChangedWarning, stacklevel=3)
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
@@ -244,6 +276,56 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` for text."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def library_versions() -> dict[str, str]:
+    """Of what the answers of a network depend on, as installed here."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    return {
+        "deadlib": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def changed(what: str, difference: float, stored_with: Mapping[str, Any]) -> str:
+    """What to say where answers differ from those that were stored with these versions."""
+    now = library_versions()
+    moved = {name for name in now if name in stored_with and stored_with[name] != now[name]}
+    then, here = (
+        ", ".join(f"{name} {versions[name]}" for name in sorted(moved))
+        for versions in (stored_with, now)
+    )
+    why = (
+        f"stored with {then}, answered with {here}"
+        if moved
+        else "the versions of the libraries are the same, so look at the machine or at the files"
+    )
+    return f"{what}: its answers changed by up to {difference:.1e} since they were stored ({why})"
+
+
+def store_golden(folder: Path, network: keras.Model, images: np.ndarray) -> None:
+    """Keep images (N, H, W, C) float32 as the network sees them with what it answers now."""
+    import numpy as np
+
+    probability = _golden_answers(network, images)
+    arrays = {"images": images, "probability": probability}
+    write_atomically(
+        folder / GOLDEN, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)
+    )
+
+
+def _golden_answers(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Probabilities (N, K), computed where all machines round nearly alike."""
+    import numpy as np
+    import tensorflow as tf
+
+    with tf.device("/CPU:0"):
+        return softmax(np.asarray(network(images, training=False), np.float64))
 
 
 def snapshot_path(folder: Path, step: int) -> Path:

@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import chromium, open_page
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+__all__ = ["chromium", "open_page"]
 
 # A loaded machine is slow, not wrong.
 settings.register_profile("deadlib", deadline=None, derandomize=True)

@@ -38,6 +38,7 @@ RANKS = [
         "deadlib.losses",
         "deadlib.calibration",
         "deadlib.plates",
+        "deadlib.web",
     },
     {"deadlib.runs"},
     {"deadlib.acquisition", "deadlib.windows"},
@@ -54,7 +55,7 @@ RANKS = [
         "deadlib.doses",
         "deadlib.embeddings",
     },
-    {"deadlib.study"},
+    {"deadlib.study", "deadlib.panel", "deadlib.server"},
     {"deadlib.cli"},
 ]
 RANK_OF = {part: rank for rank, parts in enumerate(RANKS) for part in parts}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # seen with one label by design.
 _MAKE_THE_LABEL = frozenset(
     {"treatment", "drug", "compound", "inducer", "concentration", "dose", "exposure", "viability"}
-    | {"cells", "dying", "dead"}
+    | {"cells", "dying", "dead", "votes"}
 )
 _TREATED_PLACES = frozenset(
     {"well", "row", "column", "position", "field", "item", "tile_row", "tile_column"}

@@ -128,6 +128,16 @@ def overlap(one: Window, other: Window) -> bool:
     )
 
 
+def contains(one: Window, other: Window) -> bool:
+    """Whether all of the other window lies in the one."""
+    return (
+        one.top_px <= other.top_px
+        and one.left_px <= other.left_px
+        and other.top_px + other.height_px <= one.top_px + one.height_px
+        and other.left_px + other.width_px <= one.left_px + one.width_px
+    )
+
+
 def read_window(image: np.ndarray, window: Window) -> np.ndarray:
     """The pixels (height_px, width_px, C) of a window of an image (H, W, C), same dtype.
 

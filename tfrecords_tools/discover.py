@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from tfrecords_tools.annotated import annotated
 from tfrecords_tools.cut import WINDOW, Window
 from tfrecords_tools.errors import SourceError
 from tfrecords_tools.exports import Exports, find_exports
@@ -25,7 +26,6 @@ from tfrecords_tools.locator import Locator
 from tfrecords_tools.pattern import CHANNEL, CHANNEL_PLACE, name_pattern
 from tfrecords_tools.pool import Progress
 from tfrecords_tools.scale import PIXEL_SIZE, scaled
-from tfrecords_tools.sequences import annotated
 from tfrecords_tools.settings import ConversionSettings
 from tfrecords_tools.sources import (
     Problem,
@@ -108,14 +108,15 @@ def discover(
         rows, counted = ruled(rows, settings.label_rules, required=required, warnings=warnings)
         notes.append(f"{counted} and are {'left out' if required else 'unlabelled'}")
     windows: dict[str, list[Window]] = {}
+    beyond_border = False
     if settings.labels == "annotations":
-        rows, windows = annotated(rows, source, settings, problems, notes, warnings)
+        rows, windows, beyond_border = annotated(rows, source, settings, problems, notes, warnings)
     rows = check_labels(rows, settings, classes, problems, notes)
     frame, metadata = _as_frame(rows, settings)
     frame = scaled(frame, settings, problems)
     if PIXEL_SIZE in frame and PIXEL_SIZE not in metadata:
         metadata = (*metadata, PIXEL_SIZE)
-    return Sources(frame, metadata, problems, notes, warnings, channels, windows)
+    return Sources(frame, metadata, problems, notes, warnings, channels, windows, beyond_border)
 
 
 def _has_channel_place(table: pd.DataFrame) -> bool:

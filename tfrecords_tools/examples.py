@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfrecords_tools import split
-from tfrecords_tools.cut import WINDOW, Box, Window, box_window, image_windows, overlap
+from tfrecords_tools.annotated import item_window
+from tfrecords_tools.cut import (
+    WINDOW,
+    Box,
+    Window,
+    box_window,
+    contains,
+    image_windows,
+    overlap,
+)
 from tfrecords_tools.images import ImageFacts
 from tfrecords_tools.settings import SPLITS, ConversionSettings
 from tfrecords_tools.sources import Problem, Sources
@@ -124,6 +133,8 @@ def _annotated_windows(
 ) -> list[list[Window]]:
     """The window of each item's frame; of frames that a rule labels the crops that touch none."""
     windows: list[list[Window]] = []
+    if rows.empty:  # without a single item there are no columns of items
+        return windows
     columns = ("source_id", "item", *WINDOW)
     for source_id, item, *place in zip(*(rows[name] for name in columns), strict=True):
         fact = facts[source_id]
@@ -132,10 +143,9 @@ def _annotated_windows(
             seen = sources.windows.get(source_id, ())
             windows.append([one for one in lattice if not any(overlap(one, two) for two in seen)])
             continue
-        top_px, left_px, height_px, width_px = (int(number) for number in place)
-        window = Window(top_px, left_px, height_px, width_px, f"_{item}")
-        inside = window.top_px + window.height_px <= fact.height_px
-        inside = inside and window.left_px + window.width_px <= fact.width_px
+        window = item_window(source_id, item, place, (fact.height_px, fact.width_px))
+        whole = Window(0, 0, fact.height_px, fact.width_px)
+        inside = (overlap if sources.beyond_border else contains)(whole, window)
         windows.append([window] if inside else [])
         if not inside:
             where = ", ".join(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfrecords_tools import audit, split
+from tfrecords_tools.annotated import annotated_side
 from tfrecords_tools.cut import WINDOW
 from tfrecords_tools.discover import discover
 from tfrecords_tools.encodings import check_encoding, losses
@@ -28,7 +29,6 @@ from tfrecords_tools.labels import located_tables
 from tfrecords_tools.pool import Progress, Workers
 from tfrecords_tools.rules import columns_of
 from tfrecords_tools.scale import mixed_scales
-from tfrecords_tools.sequences import annotated_side
 from tfrecords_tools.settings import SPLITS, ConversionSettings
 from tfrecords_tools.similar import (
     Similar,

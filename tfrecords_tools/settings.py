@@ -22,6 +22,7 @@ BAD_IMAGE_POLICIES = ("refuse", "skip")
 UNLISTED_POLICIES = ("refuse", "skip")
 MODALITIES = ("phase", "brightfield", "dic", "darkfield", "fluorescence")
 LATTICES = ("inclusive", "exclusive")
+AGREEMENTS = ("concordance", "majority", "votes")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class ConversionSettings:
     label_names: tuple[str, ...] = ()
     """Classes, one of which stands in every file name; of several the longest (naming.py)."""
     annotations: str | None = None
-    """The log of what annotators said of sequences of crops (annotations.py); placed as `table`."""
+    """The log of what annotators said of images, crops or sequences (annotations.py); placed as
+    `table`."""
+    agreement: str = "concordance"
+    """Which annotated items are kept: concordance, majority, or votes (annotations.judged)."""
     label_rules: tuple[str, ...] = ()
     """`CLASS: column OP value and ...`; the first rule that holds labels the image (rules.py)."""
     pattern: str | None = None
@@ -109,7 +113,7 @@ class ConversionSettings:
     on_bad_image: str = "refuse"
 
     def __post_init__(self) -> None:
-        for field in ("labels", "on_bad_image", "unlisted", "layout", "lattice"):
+        for field in ("labels", "agreement", "on_bad_image", "unlisted", "layout", "lattice"):
             _check_choice(field, getattr(self, field))
         if self.pages is not None:
             _check_choice("pages", self.pages)
@@ -164,6 +168,10 @@ class ConversionSettings:
             raise PlanError(
                 f"labels from {self.labels}, annotations {self.annotations or 'none'}: a log of "
                 "annotations gives the labels, and labels from annotations need one"
+            )
+        if self.agreement != "concordance" and self.annotations is None:
+            raise PlanError(
+                f"agreement {self.agreement} is one of annotators; give a log of annotations"
             )
         if self.label_rules and self.annotations is not None and self.crop_px is None:
             raise PlanError(
@@ -247,6 +255,7 @@ class ConversionSettings:
             self,
             labels="none" if judged else self.labels,
             annotations=None,
+            agreement="concordance",
             label_rules=() if judged else self.label_rules,
             table=table,
             labels_required=False,
@@ -332,6 +341,7 @@ def parse_condition(rule: str) -> tuple[str, str]:
 def _check_choice(field: str, value: str) -> None:
     known = {
         "labels": LABEL_SOURCES,
+        "agreement": AGREEMENTS,
         "on_bad_image": BAD_IMAGE_POLICIES,
         "unlisted": UNLISTED_POLICIES,
         "layout": LAYOUTS,

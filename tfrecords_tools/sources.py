@@ -49,7 +49,8 @@ class Sources:
     rows: one per image, or per box; columns source_id, source_paths (tuple of locators below the
     source folder), label (None where unknown), metadata, and with boxes xmin ymin xmax ymax.
     channels: names in the order of the images, () where neither the user nor the files name them.
-    warnings: doubts about the labels. windows: where experts annotated each image, by source_id.
+    warnings: doubts about the labels. windows: where experts annotated each image, by source_id;
+    beyond_border: whether these may reach past the image's border, as windows around boxes do.
     """
 
     rows: pd.DataFrame
@@ -59,6 +60,7 @@ class Sources:
     warnings: list[str] = field(default_factory=list)
     channels: tuple[str, ...] = ()
     windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
+    beyond_border: bool = False
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:

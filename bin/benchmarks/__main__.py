@@ -16,11 +16,15 @@ from heatmap import heatmap
 from help import help_time
 from intensity import intensity
 from memory import memory
+from panel import panel
 from plate import plate
 from recipes import recipes
 from sampling import sampling
+from serve import serve
 from step import step
 from unseen_plate import unseen_plate
+from viewer import viewer
+from votes import votes
 
 
 @click.group()
@@ -43,11 +47,15 @@ for command in (
     help_time,
     intensity,
     memory,
+    panel,
     plate,
     recipes,
     sampling,
+    serve,
     step,
     unseen_plate,
+    viewer,
+    votes,
 ):
     bench.add_command(command)
 

@@ -1,31 +1,58 @@
-"""Concordance written down: concordance.json, figures, and one page that opens offline."""
+"""Pages on annotators that open offline, with their numbers and figures beside them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from deadlib.annotation import figures
 from deadlib.annotation.concordance import Concordance
-from deadlib.annotation.words import (
-    assumptions,
-    percent,
-    percent_interval,
-    summary,
-    warnings,
-)
-from deadlib.pages import render, write, write_figures
-from deadlib.pages.drawing import Drawing
+from deadlib.annotation.results import Results
+from deadlib.annotation.sections import of_concordance, of_results
+from deadlib.annotation.words import Tile, lead, tiles
+from deadlib.pages import Remark, Section, render, write, write_figures
 
-REPORT = "concordance.html"
-NUMBERS = "concordance.json"
-# (key of Concordance.implied, what it is)
-IMPLIED = {
-    "ambiguous": "ambiguous, of all items",
-    "left": "ambiguous, of the items on which all agree",
-    "ceiling": "ceiling: every ambiguous item counted as wrong",
-    "expected_ceiling": "expected ceiling: right on those as often as chance",
-}
+TITLE = "How far do the annotators agree?"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page tells, before it is written.
+
+    stem: of the files; name: of the log or the panel; numbers: plain JSON values, all of the page.
+    """
+
+    stem: str
+    name: str
+    title: str
+    lead: str
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> list[tuple[Section, Remark]]:
+        """What a reader should know first, and the section that tells more."""
+        return [(section, remark) for section in self.sections for remark in section.remarks]
+
+    def html(self) -> str:
+        """One file that needs no other."""
+        return render("deadlib.annotation", "page.html", (), **vars(self), remarks=self.remarks)
+
+    def write(self, out: str | Path) -> Path:
+        """Write <stem>.json, figures/ and <stem>.html into `out`; the page last.
+
+        Returns the path of the page. Raises WriteError where the disk refuses.
+        """
+        out, html = Path(out), self.html()
+        for section in self.sections:
+            write_figures(out, section.drawings)
+        numbers = json.dumps(self.numbers, indent=1, allow_nan=False)
+        write(out / f"{self.stem}.json", numbers.encode())
+        write(out / f"{self.stem}.html", html.encode())
+        return out / f"{self.stem}.html"
 
 
 def write_report(found: Concordance, out: str | Path, *, log: str | Path) -> Path:
@@ -34,35 +61,30 @@ def write_report(found: Concordance, out: str | Path, *, log: str | Path) -> Pat
     log: the file that the responses come from, as the page names it. Returns the path of the page.
     Raises WriteError where the disk refuses.
     """
-    out, drawings = Path(out), draw(found)
-    page = render(
-        "deadlib.annotation",
-        REPORT,
-        drawings,
-        found=found,
-        log=Path(log),
-        words=summary(found),
-        assumptions=assumptions(found),
-        warnings=warnings(found),
-        implied_names=IMPLIED,
-        percent=percent,
-        percent_interval=percent_interval,
-    )
-    write_figures(out, drawings)
-    numbers = {"log": str(log), **found.to_json()}
-    write(out / NUMBERS, json.dumps(numbers, indent=1, allow_nan=False).encode())
-    write(out / REPORT, page.encode())
-    return out / REPORT
+    log = Path(log)
+    return Page(
+        stem="concordance",
+        name=log.stem,
+        title=TITLE,
+        lead=f"{log.name}: {lead(found)}",
+        tiles=tiles(found),
+        sections=of_concordance(found),
+        numbers={"log": str(log), **found.to_json()},
+    ).write(out)
 
 
-def draw(found: Concordance) -> list[Drawing]:
-    """Answers by dose, where doses are known, and by annotator."""
-    drawings = []
-    if found.by_dose:
-        drawings.append(
-            figures.shares("responses_by_dose", "light dose in s", found.by_dose, found.answers)
-        )
-    drawings.append(
-        figures.shares("responses_by_annotator", "annotator", found.by_annotator, found.answers)
+def results_page(found: Results, *, name: str, more: Sequence[Section] = ()) -> Page:
+    """The results of a panel. name: the panel's; more: sections that go first."""
+    return Page(
+        stem="results",
+        name=name,
+        title=TITLE,
+        lead=f"{name}: {lead(found.concordance)}",
+        tiles=tiles(found.concordance),
+        sections=[*more, *of_results(found)],
+        numbers={
+            "panel": name,
+            **found.to_json(),
+            **{section.key: section.numbers for section in more},
+        },
     )
-    return drawings

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deadlib.annotation.adjudication import Standing
 from deadlib.annotation.concordance import Concordance
-from deadlib.bootstrap import Estimate
+from deadlib.annotation.confusion import Confusion, mixed_up
+from deadlib.annotation.pace import FEWEST_IN_STRETCH, Drift
+from deadlib.bootstrap import Estimate, limits, number
+from tfrecords_tools.annotations import UNSURE
 
 FEWEST_UNITS = 10
+UNIT_NAMES = {"source_id": "image"}
+# Landis & Koch 1977, table 2: what a kappa above each of these is called
+STRENGTHS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"))
 
 
 def percent(estimate: Estimate) -> str:
@@ -20,12 +30,50 @@ def percent_interval(estimate: Estimate) -> str:
     return f"{100 * estimate.low:.1f} – {100 * estimate.high:.1f}\u00a0%"
 
 
+@dataclass(frozen=True)
+class Tile:
+    """A figure for the top of a page."""
+
+    name: str
+    value: str
+    note: str
+
+
+def lead(found: Concordance) -> str:
+    """What the figures are of."""
+    people = len(found.annotators)
+    doubted = any(bar.counts[UNSURE] for bar in found.by_annotator)
+    given = found.answers if doubted else found.classes
+    return (
+        f"{found.responses:,} responses of {people} annotator{'' if people == 1 else 's'} to "
+        f"{found.items:,} item{'' if found.items == 1 else 's'}, answers {', '.join(given)}"
+    )
+
+
+def tiles(found: Concordance) -> list[Tile]:
+    """How many, how far they agree, what that allows; nothing where nobody can be compared."""
+    if not found.overlapping:
+        return []
+    same, alpha = found.together.agreement, found.together.krippendorff
+    ceiling = found.implied["expected_ceiling"]
+    return [
+        Tile(
+            "items answered by several",
+            f"{found.overlapping:,}",
+            f"{found.disagreements:,} of them differently",
+        ),
+        Tile("answers that agree", percent(same), _limits(found, same)),
+        Tile("beyond chance (alpha)", number(alpha), _limits_of(found, alpha)),
+        Tile("expected ceiling for a model", percent(ceiling), _limits(found, ceiling)),
+    ]
+
+
 def summary(found: Concordance) -> list[str]:
     """What a reader needs to know, step by step from counts to the ceiling."""
     if not found.overlapping:
         return [
             "No item was answered by two annotators without Unsure, so nothing shows how far they "
-            "agree: let each fifth item be one that another has answered before."
+            "agree: give some items to several annotators."
         ]
     implied = found.implied
     sentences = [_counted(found)]
@@ -70,20 +118,114 @@ def assumptions(found: Concordance) -> list[str]:
         )
     if found.overlapping and found.unit == "item":
         sentences.append(
-            "The log does not tell positions, so every item counts as independent, and where "
-            "several come from one position the intervals are too narrow."
+            "The log does not tell positions or groups, so every item counts as independent, and "
+            "where several come from one position the intervals are too narrow."
         )
     return sentences
 
 
 def warnings(found: Concordance) -> list[str]:
     """What a reader should see before anything else."""
-    if found.overlapping and found.unit == "position" and found.units < FEWEST_UNITS:
+    unit = unit_name(found.unit)
+    if not found.overlapping:
+        return summary(found)
+    if found.units == 1 and found.unit != "item":
         return [
-            f"Only {found.units} independent positions: the intervals rest on few draws and are "
-            "wide for it. More positions help; more items of the same positions do not."
+            f"All items that several answered are of one {unit}: nothing shows how much the "
+            f"figures would change with another. Annotate items of more {unit}s."
+        ]
+    if found.unit != "item" and found.units < FEWEST_UNITS:
+        return [
+            f"Only {found.units} independent {unit}s: the intervals rest on few draws and are "
+            f"wide for it. More {unit}s help; more items of the same {unit}s do not."
+        ]
+    if found.unit == "item" and found.overlapping < FEWEST_UNITS:
+        return [
+            f"Only {found.overlapping} items were answered by several: the figures on agreement "
+            "rest on next to nothing. Let more items be answered by two."
         ]
     return []
+
+
+def unit_name(unit: str) -> str:
+    """position, group, image, well or item."""
+    return UNIT_NAMES.get(unit, unit)
+
+
+def strength(found: Concordance) -> str:
+    """How strong the agreement beyond chance is, by the usual words (Landis & Koch 1977)."""
+    alpha = found.together.krippendorff
+    if alpha.value is None:
+        return f"Agreement beyond chance cannot be told: {alpha.reason}."
+    called = next((name for above, name in STRENGTHS if alpha.value > above), "slight or none")
+    return (
+        f"Beyond what chance makes, their agreement is {alpha.value:.2f} on a scale where 1 is "
+        f"perfect and 0 is guessing (Krippendorff's alpha, {_limits_of(found, alpha)}), which is "
+        f"usually called {called}."
+    )
+
+
+def on_confusion(pairs: Sequence[Confusion]) -> str:
+    """Which classes are taken for each other most. pairs: every two annotators."""
+    most = mixed_up(pairs)
+    if most is None:
+        return "No two annotators named different classes for the same item."
+    first, second, share = most
+    return (
+        f"{first} and {second} are mixed up most: of 100 items to which two annotators gave no "
+        f"other answer than these, they disagreed on {100 * share:.0f}."
+    )
+
+
+def on_disputes(found: Standing) -> list[str]:
+    """What is left to decide."""
+    if not found.disputed:
+        return ["No item is disputed: on each all answers are the same class."]
+    share = 100 * found.disputed / found.items
+    left = f"{found.open:,} wait for an adjudicator" if found.open else "all are adjudicated"
+    return [
+        f"{found.disputed:,} of {found.items:,} items ({share:.0f}\u00a0%) are disputed: "
+        f"{found.disagreements:,} were given different classes, on {found.unsure:,} more somebody "
+        f"was unsure; {left}.",
+        "Without adjudication the concordance filter drops the disputed items, as published: what "
+        "is left is easier than what was served.",
+    ]
+
+
+def on_drift(found: Sequence[Drift] | None) -> list[str]:
+    """Whether annotators changed on the way, or why nothing can be said of it."""
+    if found is None:
+        return [
+            "Items did not come in random order here, or labels were shown between them, so a "
+            "trend says nothing of how steady the annotators are."
+        ]
+    if not found:
+        return [
+            f"Too few answers to tell: it takes {2 * FEWEST_IN_STRETCH} of one annotator, two "
+            f"stretches of {FEWEST_IN_STRETCH}."
+        ]
+    proved = [drifted(one) for one in found if one.proved]
+    how = (
+        "Items come in random order, so answers should not depend on how far an annotator is. p "
+        "says how often the same answers in any other order differ as much between the stretches, "
+        "corrected for the number of annotators (Holm 1979)."
+    )
+    return [*(proved or ["No annotator's answers change by more than chance explains."]), how]
+
+
+def drifted(found: Drift) -> str:
+    """What changed most between the first stretch and the last."""
+    first, last = found.stretches[0], found.stretches[-1]
+    shares = [
+        {name: count / sum(one.counts.values()) for name, count in one.counts.items()}
+        for one in (first, last)
+    ]
+    most = max(shares[0], key=lambda name: abs(shares[1][name] - shares[0][name]))
+    return (
+        f"The answers of {found.annotator} changed on the way: {most} was "
+        f"{100 * shares[0][most]:.0f}\u00a0% of the first {first.last:,} answers and "
+        f"{100 * shares[1][most]:.0f}\u00a0% of the last {last.last - last.first + 1:,}."
+    )
 
 
 def _counted(found: Concordance) -> str:
@@ -106,6 +248,14 @@ def _doubled(found: Concordance) -> str:
         f"Two random answers of {classes} classes agree one time in {classes}, so the share of "
         f"differing ones grows by {classes}/{classes - 1}:"
     )
+
+
+def _limits_of(found: Concordance, estimate: Estimate) -> str:
+    """Limits of what is no share."""
+    level = f"{100 * found.resampling.level:g}\u00a0% interval"
+    if estimate.low is None or estimate.high is None:
+        return f"no interval: {estimate.reason}"
+    return f"{level} {limits(estimate)}"
 
 
 def _limits(found: Concordance, estimate: Estimate) -> str:

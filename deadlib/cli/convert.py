@@ -141,8 +141,16 @@ class _Convert(terminal.Command):
 @click.option(
     "--annotations",
     metavar="LOG.csv",
-    help="Label sequences of crops by what annotators answered: those on which all agree. "
+    help="Label images, crops or sequences by what annotators answered. "
     "Label rules beside it add crops that nobody annotated.",
+)
+@click.option(
+    "--agreement",
+    type=click.Choice(["concordance", "majority", "votes"]),
+    default="concordance",
+    help="Which annotated items are kept: concordance, those on which all agree and nobody is "
+    "unsure; majority, those with one answer of more than half; votes, all but those on which all "
+    "are unsure. The last two keep the shares of the votes, for training.",
 )
 @click.option("--path-column", default="path", metavar="NAME", help="The table's column of paths.")
 @click.option("--label-column", default="label", metavar="NAME", help="The table's labels.")

@@ -15,7 +15,27 @@ from deadlib.cli import terminal
 @click.command(cls=terminal.Command, name="export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-def main(run: Path, out: Path) -> None:
+@click.option(
+    "--report",
+    metavar="REPORT",
+    type=click.Path(path_type=Path),
+    help="What deadlib-evaluate wrote on this run's predictions, for the model card.  [default: "
+    "the report that lies in RUN]",
+)
+@click.option(
+    "--card",
+    metavar="WORDS.yaml",
+    type=click.Path(path_type=Path),
+    help="What only you know, for the model card: description, intended_use, not_for, limits, "
+    "authors, contact, licence, data_licence, citation.",
+)
+@click.option(
+    "--onnx",
+    is_flag=True,
+    help="Also write the network with its preprocessing as assets.extra/model.onnx, for programs "
+    "that know no TensorFlow. Needs pip install 'deadlib[onnx]'.",
+)
+def main(run: Path, out: Path, report: Path | None, card: Path | None, onnx: bool) -> None:
     """Write the network of the run RUN as a SavedModel into OUT/1 (or the next free number).
 
     It takes images as floats, or the bytes of PNG, JPEG and BMP files, and gives class names,
@@ -34,7 +54,7 @@ def main(run: Path, out: Path) -> None:
     with terminal.native_output_to(log), terminal.progress() as progress:
         from deadlib.serving import export
 
-        version = export(opened, out, progress=progress)
+        version = export(opened, out, report=report, card=card, onnx=onnx, progress=progress)
     described = json.loads((version / "assets.extra" / "deadlib.json").read_text(encoding="utf-8"))
     terminal.show(_signatures(described))
     check = described["check"]
@@ -43,10 +63,12 @@ def main(run: Path, out: Path) -> None:
         f"{version}: answers {check['examples']} images ({check['images']}) as the run does, to "
         f"{largest:.0e}"
     )
-    terminal.note(
-        f"next: tensorflow_model_server --rest_api_port=8501 --model_name={out.name} "
-        f"--model_base_path={out.resolve()}"
-    )
+    terminal.show(f"model card: {version / 'assets.extra' / 'card.html'}")
+    made = json.loads((version / "assets.extra" / "card.json").read_text(encoding="utf-8"))
+    for remark in made["remarks"]:
+        if remark["level"] == "alarm":
+            terminal.warn(remark["text"])
+    terminal.note(f"next: deadlib-serve {out}")
 
 
 def _signatures(described: dict[str, Any]) -> Any:

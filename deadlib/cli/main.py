@@ -19,7 +19,7 @@ VERBS = {
     "predict": "apply a run to a dataset or to new images",
     "aggregate": "make of answers on fields one answer for each well",
     "features": "measure cells, and classify them without a network",
-    "annotate": "say how far annotators agree, and what that allows a model",
+    "annotate": "ask experts what they see, and say how far they agree",
     "evaluate": "turn predictions into an honest report",
     "doses": "draw answers over doses: curves, EC50, turning points, hits",
     "label-errors": "list the labels that are likely wrong, with pictures",
@@ -29,6 +29,7 @@ VERBS = {
     "class-model": "draw what the model takes for each class",
     "heatmap": "map a time-lapse: where and when cells fall sick",
     "export": "write a SavedModel for TensorFlow Serving",
+    "serve": "answer for exported models: a page, and an API",
 }
 
 

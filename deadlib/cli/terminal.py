@@ -12,6 +12,7 @@ import shlex
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from deadlib.errors import ResultsChangedWarning
 from deadlib.outputs import write_errors
 from tfrecords_tools.errors import ToolsError
 from tfrecords_tools.settings import MODALITIES
@@ -130,13 +132,32 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _changes_told():
+                return super().invoke(ctx)
         except ToolsError as error:
             _stderr.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             note("stopped; what is finished is kept, the same command goes on from there")
             ctx.exit(130)
+
+
+@contextmanager
+def _changes_told() -> Iterator[None]:
+    """A model whose answers have changed is told of here, not in a log."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, ResultsChangedWarning):
+            warn(str(message))
+        else:
+            shown(message, category, *place, **options)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 @contextmanager

@@ -67,6 +67,7 @@ class Evaluation:
             "groups": self.by_example.groups,
             "group_column": table.group_column,
             "bn_at_test": table.bn_at_test,
+            "model": table.model,
             "left_out": {"unlabelled": table.unlabelled, "other_splits": table.other_splits},
             "interval": {
                 "level": self.resampling.level,

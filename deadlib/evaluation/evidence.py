@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from deadlib.bootstrap import Estimate
 from deadlib.evaluation.assess import Evaluation
 from deadlib.evaluation.comparison import Comparison
-from deadlib.evaluation.humans import Humans, Trial
+from deadlib.evaluation.humans import CHANCE, Humans, Trial
 from deadlib.evaluation.levels import IMAGE, Tier
 from deadlib.metrics import METRICS
 from deadlib.pages import Remark, Section, fragment
@@ -15,7 +15,6 @@ from deadlib.pages.drawing import COLOURS, GREY, Drawing, figure_of
 
 # a coarser level whose interval is so many times wider is worth a warning
 WIDER = 1.3
-CHANCE = 0.05
 MOST_ITEMS = 12
 PAGES = "deadlib.evaluation"
 
@@ -67,9 +66,17 @@ def comparison(evaluation: Evaluation) -> Section | None:
 
 def humans(evaluation: Evaluation) -> Section | None:
     """People and the model on the same images."""
-    found = evaluation.humans
-    if found is None:
+    if evaluation.humans is None:
         return None
+    return people_and_model(
+        evaluation.humans,
+        percent=_percent(evaluation),
+        unit=evaluation.predictions.group_column or "row",
+    )
+
+
+def people_and_model(found: Humans, *, percent: str, unit: str) -> Section:
+    """The same of any trial. percent: the level of its intervals; unit: what groups images."""
     words = on_humans(found)
     drawings = (_people(found),)
     html = fragment(
@@ -78,8 +85,8 @@ def humans(evaluation: Evaluation) -> Section | None:
         drawings,
         found=found,
         words=words,
-        percent=_percent(evaluation),
-        unit=evaluation.predictions.group_column or "row",
+        percent=percent,
+        unit=unit,
         shown=found.items[:MOST_ITEMS],
         nobody=sum(item.right == 0 for item in found.items),
         nobody_but_model=sum(item.right == 0 and item.model_right for item in found.items),
@@ -172,7 +179,7 @@ def on_humans(found: Humans) -> list[str]:
         gain = found.gain.value
         verdict = (
             "the training made a difference"
-            if found.gain_p_value is not None and found.gain_p_value <= CHANCE
+            if found.gain_proved
             else "no effect of the training is proved"
         )
         sentences.append(

@@ -43,6 +43,7 @@ COLUMNS = {
     "answer": "the class that the subject named",
 }
 TRAINING = ("before", "after")
+CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,24 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """Accuracy after less before, of the subjects who did both: tested over these subjects."""
+
+    subjects: int
+    difference: Estimate
+    p_value: float | None
+    smallest_p_value: float
+
+    @property
+    def proved(self) -> bool:
+        """Whether it would hold for other people, by the p-value, and for other images too, by the
+        interval: those after may be easier than those before."""
+        low, high = self.difference.low, self.difference.high
+        with_images = low is None or high is None or not low <= 0 <= high
+        return self.p_value is not None and self.p_value <= CHANCE and with_images
+
+
+@dataclass(frozen=True)
 class Item:
     """One image: how many people answered, how many right, and whether the model is."""
 
@@ -124,6 +143,7 @@ class Humans:
     trials: list[Trial]
     gain: Estimate | None
     gain_p_value: float | None
+    gain_proved: bool
     both_trials: int
     smallest_p_value: float
     items: list[Item]
@@ -158,19 +178,16 @@ def against_humans(predictions: Predictions, answers: Path, resampling: Resampli
         for name in TRAINING
         if (frame["training"] == name).any()
     ]
-    phases = frame.groupby("subject")["training"].nunique()
-    both = frame[frame["subject"].isin(phases.index[phases == len(TRAINING)])]
-    subjects = both["subject"].nunique()
-    flips = sign_flips(max(subjects, 1), resampling)
-    gain = _gain(both, resampling) if subjects else None
+    gain = gain_of(frame, resampling)
     return Humans(
         path=answers,
         subjects=tuple(sorted(frame["subject"].unique())),
         trials=trials,
-        gain=gain,
-        gain_p_value=flips.p_value(_by_subject_gain(both)) if subjects else None,
-        both_trials=subjects,
-        smallest_p_value=flips.smallest,
+        gain=gain.difference if gain else None,
+        gain_p_value=gain.p_value if gain else None,
+        gain_proved=gain is not None and gain.proved,
+        both_trials=gain.subjects if gain else 0,
+        smallest_p_value=gain.smallest_p_value if gain else 1.0,
         items=_items(frame),
         unanswered=int((frame["answer"] == "").sum()),
     )
@@ -256,6 +273,34 @@ def _examples(path: Path, images: pd.Series, predictions: Predictions) -> NDArra
     return np.array(found, np.intp)
 
 
+def accuracy_of(answers: pd.DataFrame, resampling: Resampling) -> Estimate:
+    """Share right of answers to images, for other people and other images like these.
+
+    answers: one row each with subject, group (of images that are alike) and right (0.0 or 1.0).
+    """
+    right = answers["right"].to_numpy(float)
+    return two_way(_mean(right), _clusters(answers), resampling, is_rate=True)
+
+
+def gain_of(answers: pd.DataFrame, resampling: Resampling) -> Gain | None:
+    """What the training changed; None where nobody answered both before and after.
+
+    answers: as `accuracy_of` takes them, with training (before or after).
+    """
+    phases = answers.groupby("subject")["training"].nunique()
+    both = answers[answers["subject"].isin(phases.index[phases == len(TRAINING)])]
+    if both.empty:
+        return None
+    subjects = both["subject"].nunique()
+    flips = sign_flips(subjects, resampling)
+    return Gain(
+        subjects=subjects,
+        difference=_gain(both, resampling),
+        p_value=flips.p_value(_by_subject_gain(both)),
+        smallest_p_value=flips.smallest,
+    )
+
+
 def _trial(name: str, frame: pd.DataFrame, resampling: Resampling) -> Trial:
     right, model = frame["right"].to_numpy(), frame["model_right"].to_numpy()
     clusters = _clusters(frame)
@@ -266,7 +311,7 @@ def _trial(name: str, frame: pd.DataFrame, resampling: Resampling) -> Trial:
         answers=len(frame),
         images=frame["example"].nunique(),
         groups=len(group),
-        people=two_way(_mean(right), clusters, resampling, is_rate=True),
+        people=accuracy_of(frame, resampling),
         # one answer of the model for each image, however many people answered it
         model=two_way(_mean(model), clusters[1:2], resampling, is_rate=True),
         difference=two_way(_mean(right - model), clusters, resampling),

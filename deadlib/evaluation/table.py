@@ -67,6 +67,16 @@ class Predictions:
         return int(self.group_index.max()) + 1
 
     @property
+    def model(self) -> dict[str, Any] | None:
+        """What the table knows of who answered: the fingerprint of the training dataset, and
+        whether it was calibrated; None where it does not tell."""
+        trained_on = self.metadata.get("trained_on_fingerprint") if self.metadata else None
+        if trained_on is None:
+            return None
+        calibrated = bool(self.metadata.get("calibration"))
+        return {"trained_on_fingerprint": trained_on, "calibrated": calibrated}
+
+    @property
     def bn_at_test(self) -> str | None:
         """Whose statistics batch normalisation took: moving or batch; None where nothing tells."""
         return self.metadata.get("bn_at_test", "moving") if self.metadata else None

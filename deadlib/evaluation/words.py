@@ -61,17 +61,18 @@ def _how_trustworthy(remarks: Sequence[Remark]) -> str:
     if alarms:
         return (
             f"No: {_count(len(alarms), 'thing speaks', 'things speak')} against it, in the red "
-            f"{'box' if len(alarms) == 1 else 'boxes'} below, and until that is cleared up the "
-            "figures are worth nothing."
+            f"{'box' if len(alarms) == 1 else 'boxes'}, and until that is cleared up the figures "
+            "are worth nothing."
         )
     if warnings:
         return (
             "With care: nothing was found that takes the meaning from the figures, but "
-            f"{_count(len(warnings), 'thing has', 'things have')} to be kept in mind, below."
+            f"{_count(len(warnings), 'thing has', 'things have')} to be kept in mind, in the "
+            "yellow boxes."
         )
     return (
         "Nothing that was checked speaks against it; what was checked, and what nobody can check "
-        "from a table, stands below."
+        "from a table, stands in the report."
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from deadlib.errors import InputError
+from deadlib.models import gradcam
 
 
 def heat_maps(
@@ -39,20 +40,20 @@ def maps_and_weights(
     the mean over a map's places of the gradient of the score before the softmax.
     Raises InputError where the layer does not exist or gives no feature map.
     """
-    model = _with_maps(network, layer)
-    inputs = tf.convert_to_tensor(images, tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        maps, logits = model(inputs, training=False)
-        score = tf.gather(logits, np.asarray(class_index, np.int32), batch_dims=1)
-    gradient = tape.gradient(score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    weights = tf.reduce_mean(tf.cast(gradient, tf.float32), axis=(1, 2))
-    return np.asarray(tf.cast(maps, tf.float32)), np.asarray(weights)
+    check_layer(network, layer)
+    maps, weights = gradcam.maps_and_weights(
+        gradcam.with_maps(network, layer),
+        tf.convert_to_tensor(images, tf.float32),
+        tf.constant(np.asarray(class_index, np.int32)),
+    )
+    return np.asarray(maps), np.asarray(weights)
 
 
 def feature_maps(network: keras.Model, images: np.ndarray, layer: str) -> np.ndarray:
     """The feature maps (B, h, w, K) float32 of a layer. Raises as `maps_and_weights`."""
-    maps, _ = _with_maps(network, layer)(tf.convert_to_tensor(images, tf.float32), training=False)
+    check_layer(network, layer)
+    model = gradcam.with_maps(network, layer)
+    maps, _ = model(tf.convert_to_tensor(images, tf.float32), training=False)
     return np.asarray(tf.cast(maps, tf.float32))
 
 
@@ -63,11 +64,6 @@ def evidence(maps: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Returns (B, h, w, classes) float32 in units of the score.
     """
     return np.maximum(maps @ np.swapaxes(weights, 1, 2)[:, None], 0, dtype=np.float32)
-
-
-def _with_maps(network: keras.Model, layer: str) -> keras.Model:
-    check_layer(network, layer)
-    return keras.Model(network.input, [network.get_layer(layer).output, network.output])
 
 
 def check_layer(network: keras.Model, layer: str) -> None:

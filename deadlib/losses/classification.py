@@ -15,15 +15,15 @@ from deadlib.recipe import LossSection, nearest
 Loss = Callable[[Any, Any], Any]
 
 
-def build_loss(section: LossSection, classes: Sequence[str], class_counts: Sequence[int]) -> Loss:
+def build_loss(section: LossSection, classes: Sequence[str], class_counts: Sequence[float]) -> Loss:
     """The loss of a recipe: (targets (B, K), logits (B, K)) to losses (B,) float32.
 
     targets: the share of each class, summing to 1; one-hot where an image is of one class alone.
-    `class_counts` are the training examples of each class. The loss of an example of one class is
-    weight of its class x sum over classes of target x (1 - p)^gamma x -log p, with gamma = 0 for
-    cross-entropy and targets smoothed by label_smoothing; "focal" is Lin et al. 2017
-    (arXiv:1708.02002) without its alpha, which is class_weights here. That of a mixed example is
-    the mean over its classes, by their shares.
+    `class_counts` are the training examples of each class, or the sums of their shares. The loss of
+    an example of one class is weight of its class x sum over classes of target x (1 - p)^gamma x
+    -log p, with gamma = 0 for cross-entropy and targets smoothed by label_smoothing; "focal" is
+    Lin et al. 2017 (arXiv:1708.02002) without its alpha, which is class_weights here. That of a
+    mixed example is the mean over its classes, by their shares.
 
     Raises RecipeError for weights of classes that do not exist or cannot be balanced.
     """
@@ -44,7 +44,7 @@ def build_loss(section: LossSection, classes: Sequence[str], class_counts: Seque
 
 
 def class_weights(
-    choice: str | dict[str, float], classes: Sequence[str], class_counts: Sequence[int]
+    choice: str | dict[str, float], classes: Sequence[str], class_counts: Sequence[float]
 ) -> np.ndarray:
     """The weight of each class, (K,) float32.
 

@@ -55,6 +55,11 @@ class Drawing:
     svg: bytes
 
 
+def plain(name: str) -> str:
+    """A name as matplotlib draws it letter by letter, dollars too, which mean mathematics there."""
+    return name.replace("$", r"\$")
+
+
 def colours() -> Iterator[str]:
     while True:
         yield from COLOURS

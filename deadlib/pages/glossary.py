@@ -56,6 +56,9 @@ GLOSSARY: dict[str, str] = {
     "Not every trouble shows: noise hardly does.",
     "virtual batch": "a small set of images, equally many of each class, drawn by lot.",
     "ceiling": "the best accuracy that any model could reach on labels that people disagree about.",
+    "agreement beyond chance": "two who guess agree now and then, and often where one answer is "
+    "frequent. A kappa or alpha counts only what goes beyond that: 1 is perfect, 0 is guessing, "
+    "below 0 is worse than guessing.",
     "level": "experiments hold plates, plates hold wells, wells hold images. How sure a figure is "
     "depends on which of them may be others next time.",
     "difference": "one figure of this model less the same figure of the other, on the same images.",

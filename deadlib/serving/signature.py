@@ -1,4 +1,5 @@
-"""The served tensors: images or encoded files in; probability, prediction set and more out.
+"""The served tensors: images or encoded files in; probability, prediction set and more out, or
+where in the image the evidence lies.
 
 Everything between lies in the graph: decoding, fitting to size, normalisation, network. Wrong
 input is refused there, with a message for the one who sent it.
@@ -19,11 +20,19 @@ from deadlib.crops import five_crops
 from deadlib.data.plates import PLATE, moved
 from deadlib.data.preprocess import Preprocess, fit_size
 from deadlib.data.unit import unit_range
+from deadlib.models import embedding_network, gradcam, last_convolution
 from deadlib.recipe import InputSection
 
 FLOAT_SIGNATURE = "serving_default"
 ENCODED_SIGNATURE = "encoded"
-PLATE_SIGNATURES = {FLOAT_SIGNATURE: "plate", ENCODED_SIGNATURE: "encoded_plate"}
+GRADCAM_SIGNATURE = "gradcam"
+GRADCAM_OF_CLASS_SIGNATURE = "gradcam_of_class"
+PLATE_SIGNATURES = {
+    FLOAT_SIGNATURE: "plate",
+    ENCODED_SIGNATURE: "encoded_plate",
+    GRADCAM_SIGNATURE: "gradcam_plate",
+    GRADCAM_OF_CLASS_SIGNATURE: "gradcam_of_class_plate",
+}
 """What also takes the centre and scale of each image's plate, beside what does not."""
 PLATE_INPUTS = ("centre", "scale")
 ENCODED_CHANNELS = (1, 3, 4)
@@ -34,16 +43,16 @@ LARGEST_UNIT = 1.001
 _PNG, _JPEG, _BMP = b"\x89PNG", b"\xff\xd8\xff", b"BM"
 
 
-class ServedNetwork(tf.Module):
+class ServedNetwork:
     """A network with its preprocessing, as the signatures of a SavedModel.
 
-    A network that compares images with their plates has two more: one and the other with the
-    centre and scale of each image's plate; without these, an image is taken for one of a plate
-    like the mean of the training plates.
+    Two answer what an image is, of floats or of files, and two show where the evidence for a class
+    lies (Grad-CAM): for the most probable one, or for one that is asked about. A network that
+    compares images with their plates has each once more, with the centre and scale of each image's
+    plate; without these, an image is taken for one of a plate like the mean of the training plates.
 
-    network: preprocessed images, or their crops (B, 5, H, W, C), to [logits (B, K), embedding
-    (B, D)]. integers: the run was trained
-    on integer images: floats above 1 are then a mistake of the sender, and files can be taken.
+    network: preprocessed images (B, H, W, C) to logits (B, K). integers: the run was trained on
+    integer images: floats above 1 are then a mistake of the sender, and files can be taken.
     calibration: of the run; with one, probabilities are calibrated and there are two more answers.
     """
 
@@ -58,8 +67,22 @@ class ServedNetwork(tf.Module):
         integers: bool,
         calibration: Calibration | None = None,
     ) -> None:
-        super().__init__(name="deadlib")
-        self._network = network
+        self._network = embedding_network(network, section.crops)
+        self._with_maps = gradcam.with_maps(network, last_convolution(network))
+        window = (*section.size_px, len(channels))
+        crops = () if section.crops == 1 else (section.crops,)
+        # each traced once, for whichever signatures ask it
+        self._logits_and_embedding = tf.function(
+            lambda seen: self._network(seen, training=False),
+            input_signature=[tf.TensorSpec((None, *crops, *window), tf.float32)],
+        )
+        self._heat_of = tf.function(
+            self._heat_of_window,
+            input_signature=[
+                tf.TensorSpec((None, *window), tf.float32),
+                tf.TensorSpec((None,), tf.int32),
+            ],
+        )
         self._preprocess = preprocess
         self._section = section
         self._classes = tuple(classes)
@@ -67,10 +90,27 @@ class ServedNetwork(tf.Module):
         self._integers = integers
         self._calibration = calibration
 
+    def variables(self) -> tf.Module:
+        """What holds the variables of the signatures, to save them with.
+
+        Keras's own variables are saved as copies, which only `tf.saved_model.load` joins to the
+        graph again; a session, which is how TensorFlow Serving loads, would find the graph's empty.
+        """
+        module = tf.Module(name="deadlib")
+        module.weights = [variable.value for variable in self._network.variables]
+        return module
+
     def signatures(self) -> dict[str, Any]:
         """The functions to save, by signature name."""
         image = tf.TensorSpec((None, None, None, None), tf.float32, name="image")
-        found = {FLOAT_SIGNATURE: tf.function(self._of_floats, input_signature=[image])}
+        class_index = tf.TensorSpec((None,), tf.int32, name="class_index")
+        found = {
+            FLOAT_SIGNATURE: tf.function(self._of_floats, input_signature=[image]),
+            GRADCAM_SIGNATURE: tf.function(self._evidence, input_signature=[image]),
+            GRADCAM_OF_CLASS_SIGNATURE: tf.function(
+                self._evidence_for, input_signature=[image, class_index]
+            ),
+        }
         if self._integers and len(self._channels) in ENCODED_CHANNELS:
             image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
             found[ENCODED_SIGNATURE] = tf.function(self._of_files, input_signature=[image_bytes])
@@ -89,9 +129,7 @@ class ServedNetwork(tf.Module):
     def _of_floats(
         self, image: tf.Tensor, centre: tf.Tensor | None = None, scale: tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
-        with tf.control_dependencies(_finite(image) + (_unit(image) if self._integers else [])):
-            image = tf.identity(image)
-        return self._answer(image, self._fitted, centre, scale)
+        return self._answer(self._seen(self._checked(image), self._fitted, centre, scale))
 
     def _of_files(
         self,
@@ -102,15 +140,48 @@ class ServedNetwork(tf.Module):
         def prepare(data: tf.Tensor) -> tf.Tensor:
             return self._fitted(self._decoded(data))
 
-        return self._answer(image_bytes, prepare, centre, scale)
+        return self._answer(self._seen(image_bytes, prepare, centre, scale))
 
-    def _answer(
+    def _evidence(
+        self, image: tf.Tensor, centre: tf.Tensor | None = None, scale: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        seen = self._seen(self._checked(image), self._fitted, centre, scale)
+        if self._section.crops == 1:
+            return self._heat(seen, tf.fill(tf.shape(image)[:1], -1))
+        logits, _ = self._logits_and_embedding(seen)
+        return self._heat(seen, tf.argmax(logits, axis=1, output_type=tf.int32))
+
+    def _evidence_for(
+        self,
+        image: tf.Tensor,
+        class_index: tf.Tensor,
+        centre: tf.Tensor | None = None,
+        scale: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        with tf.control_dependencies([_known_class(class_index, len(self._classes))]):
+            seen = self._seen(self._checked(image), self._fitted, centre, scale)
+        return self._heat(seen, class_index)
+
+    def _heat(self, seen: tf.Tensor, class_index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Of five windows the central one is looked at."""
+        window = seen if self._section.crops == 1 else seen[:, -1]
+        return {"evidence": self._heat_of(window, class_index)}
+
+    def _heat_of_window(self, window: tf.Tensor, class_index: tf.Tensor) -> tf.Tensor:
+        return gradcam.heat(*gradcam.maps_and_weights(self._with_maps, window, class_index))
+
+    def _checked(self, image: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies(_finite(image) + (_unit(image) if self._integers else [])):
+            return tf.identity(image)
+
+    def _seen(
         self,
         given: tf.Tensor,
         prepare: Callable[[tf.Tensor], tf.Tensor],
         centre: tf.Tensor | None,
         scale: tf.Tensor | None,
-    ) -> dict[str, tf.Tensor]:
+    ) -> tf.Tensor:
+        """What the network sees of the images: (B, *size_px, C), or five windows of each."""
         crops = () if self._section.crops == 1 else (self._section.crops,)
         shape = (*crops, *self._section.size_px, len(self._channels))
         fitted = tf.map_fn(prepare, given, fn_output_signature=tf.TensorSpec(shape, tf.float32))
@@ -121,8 +192,10 @@ class ServedNetwork(tf.Module):
                     for part in (self._preprocess.mean, self._preprocess.deviation)
                 )
                 fitted = moved(fitted, centre, scale, mean, deviation)
-        inputs = fitted if self._preprocess.crops_last else self._preprocess.normalise(fitted)
-        logits, embedding = self._network(inputs, training=False)
+        return fitted if self._preprocess.crops_last else self._preprocess.normalise(fitted)
+
+    def _answer(self, seen: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits, embedding = self._logits_and_embedding(seen)
         names = tf.constant(self._classes)
         answer = {
             "class_name": tf.gather(names, tf.argmax(logits, axis=1)),
@@ -269,6 +342,12 @@ def _positive(scale: tf.Tensor) -> tf.Operation:
     message = "deadlib: expected a finite scale above 0 for every image and channel, found"
     usable = tf.math.is_finite(scale) & (scale > 0)
     return _refuse_unless(tf.reduce_all(usable), message, scale)
+
+
+def _known_class(class_index: tf.Tensor, classes: int) -> tf.Operation:
+    message = f"deadlib: expected a class_index from 0 to {classes - 1}, found"
+    known = (class_index >= 0) & (class_index < classes)
+    return _refuse_unless(tf.reduce_all(known), message, class_index)
 
 
 def _unit(image: tf.Tensor) -> list[tf.Operation]:

@@ -23,6 +23,7 @@ from deadlib.data.plates import Correction, correction_for
 from deadlib.data.preprocess import Preprocess, preprocess_for
 from deadlib.data.sampling import Plan, PlatesAndClasses, plan_of, plate_index
 from deadlib.data.shapes import split_count
+from deadlib.data.votes import vote_shares
 from deadlib.errors import RecipeError
 from deadlib.losses import build_loss, build_metric_loss
 from deadlib.models import at_test, build_network, halves, learning, load_initial_weights
@@ -145,10 +146,12 @@ def build_trainer(
             "augment mixes images of several; leave mixup and cutmix out, or set metric_loss.name: "
             "none"
         )
+    shares = vote_shares(dataset) if recipe.loss.targets == "votes" else None
+    counts = class_counts(dataset, "train") if shares is None else shares[train.rows].sum(axis=0)
     parts = Parts(
         strategy=strategy,
         network=network,
-        loss=build_loss(recipe.loss, dataset.classes, class_counts(dataset, "train")),
+        loss=build_loss(recipe.loss, dataset.classes, counts),
         classes=len(dataset.classes),
         augment=_unchanged if on_host else augment,
         mix=mix,
@@ -158,6 +161,7 @@ def build_trainer(
         loss_weight=recipe.loss.weight,
         metric_loss=metric_loss,
         plate_index=_plate_index(recipe, dataset, train),
+        shares=shares,
     )
     totals = tf.Variable(tf.zeros(len(TOTALS), tf.float64))
     spec = train.batches(batch=recipe.training.batch).element_spec

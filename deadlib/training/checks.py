@@ -10,6 +10,7 @@ import numpy as np
 from deadlib.data.plates import check_plates
 from deadlib.data.sampling import plan_of, plate_index
 from deadlib.data.shapes import example_shape
+from deadlib.data.votes import vote_shares
 from deadlib.errors import RecipeError
 from deadlib.recipe import Recipe, nearest
 from tfrecords_tools.intensity import plate_differences
@@ -33,7 +34,8 @@ def check_recipe(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
     Raises RecipeError: no example in train or validation; examples without a label; fewer than two
     classes, or a class without a training example; a crop larger than the images; an unknown
     column in validation.group_by; a metric that needs classes the validation split has not; a
-    frozen body of random weights, or no epoch in which it learns; batches of more plates or classes
+    frozen body of random weights, or no epoch in which it learns; targets of votes that nobody
+    gave; batches of more plates or classes
     than there are, or of another size than training.batch.
     """
     _check_freeze(recipe)
@@ -52,6 +54,8 @@ def check_recipe(recipe: Recipe, dataset: Dataset, warn: Warn) -> None:
             "column, give the class more groups, or leave it out when converting"
         )
     example_shape(dataset, recipe.input)
+    if recipe.loss.targets == "votes":
+        vote_shares(dataset)
     check_plates(dataset, recipe.input)
     _check_sampling(recipe, dataset)
     _check_validation(recipe, dataset, warn)

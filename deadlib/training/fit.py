@@ -17,9 +17,9 @@ import tensorflow as tf
 from deadlib import runs
 from deadlib._version import __version__
 from deadlib.augment.build import check_steps
-from deadlib.data.pipeline import image_batches
+from deadlib.data.pipeline import batches, image_batches, prepared
 from deadlib.data.plates import PLATE, correction_for, reference_statistics
-from deadlib.data.preprocess import fit_statistics
+from deadlib.data.preprocess import fit_statistics, preprocess_for
 from deadlib.data.shapes import example_shape, record_shape
 from deadlib.data.view import open_viewed
 from deadlib.errors import RunError
@@ -93,8 +93,19 @@ def train(
     if resume:
         loop.restore()
     _run(loop, dataset)
-    runs.save_network(loop.kept_network(), folder / runs.MODEL)
+    network = loop.kept_network()
+    # before the network, with which the run is finished
+    runs.store_golden(folder, network, _seen_images(dataset, recipe, described))
+    runs.save_network(network, folder / runs.MODEL)
     return Run.open(folder)
+
+
+def _seen_images(dataset: Dataset, recipe: Recipe, described: dict[str, Any]) -> np.ndarray:
+    """The first training images as the network sees them, (N, H, W, C) float32."""
+    correct = correction_for(dataset, recipe.input, described)
+    first = batches(dataset, "train", recipe.input, batch=runs.GOLDEN_EXAMPLES)
+    images = prepared(next(first.as_numpy_iterator()), correct)
+    return np.asarray(preprocess_for(recipe.input, described)(images), np.float32)
 
 
 def cache_folder(recipe: Recipe, run_folder: Path) -> Path:

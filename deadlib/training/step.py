@@ -45,6 +45,8 @@ class Parts:
     """Its weight is its own."""
     plate_index: Any = None
     """(rows of the manifest,) int32, for `metric_loss`."""
+    shares: Any = None
+    """(rows of the manifest, K) float32, what the network is to answer; None: the class alone."""
 
 
 def build_step(
@@ -55,7 +57,7 @@ def build_step(
     It adds to `totals` (4,), in the order of `state.TOTALS`.
 
     The batch must have an example for every device. An answer is right where it is the class with
-    the largest share of a mixed example.
+    the largest share of an example that is mixed or was voted on.
     The loss is the sum over the examples divided by the size of the global batch, whatever the
     number of devices and also in a smaller last batch; a metric loss is added to that.
     """
@@ -127,7 +129,7 @@ def build_forward(
             "row": batch["row"],
             "class_index": batch["class_index"],
             "probabilities": tf.nn.softmax(logits),
-            "losses": parts.loss(tf.one_hot(batch["class_index"], parts.classes), logits),
+            "losses": parts.loss(_targets(parts, batch), logits),
         }
 
     def forward(batch: Batch) -> dict[str, Any]:
@@ -141,8 +143,15 @@ def prepare(parts: Parts, batch: Batch, step: Any) -> tuple[Any, Any]:
     """What the network gets of a batch: inputs (B, H, W, C) and targets (B, K) float32."""
     seeds = example_seeds(parts.seed, step, batch["row"])
     inputs = parts.augment(batch["image"], seeds)
-    targets = tf.one_hot(batch["class_index"], parts.classes)
+    targets = _targets(parts, batch)
     return parts.mix(inputs, targets, seeds) if parts.mix else (inputs, targets)
+
+
+def _targets(parts: Parts, batch: Batch) -> Any:
+    """The share of each class in each example, (B, K) float32."""
+    if parts.shares is None:
+        return tf.one_hot(batch["class_index"], parts.classes)
+    return tf.gather(parts.shares, batch["row"])
 
 
 def example_seeds(seed: int, step: Any, row: Any) -> Any:

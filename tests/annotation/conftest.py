@@ -40,3 +40,46 @@ def write_log(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write_log
+
+
+@pytest.fixture
+def panel_log() -> Callable[..., pd.DataFrame]:
+    """panel_log(...) -> events of a panel as `Panel.log` returns them, from a known crowd.
+
+    Each annotator answers `items` items, is right with the share `skill`, and says class 0 more
+    and more often where `drifting` names them; every tenth item comes again later.
+    """
+
+    def panel_log(
+        annotators: tuple[str, ...] = ("Anna", "Bo", "Cy"),
+        *,
+        items: int = 100,
+        classes: tuple[str, ...] = ("healthy", "apoptotic", "ferroptotic"),
+        skill: float = 0.8,
+        drifting: tuple[str, ...] = (),
+        **columns: Callable[[int], object],
+    ) -> pd.DataFrame:
+        rng = np.random.default_rng(1)
+        truth = rng.integers(0, len(classes), items)
+        rows: list[dict[str, object]] = []
+        for who in annotators:
+            order = [(int(item), "fresh") for item in rng.permutation(items)]
+            for place in range(9, items, 10):
+                order.append((order[place][0], "repeat"))
+            for number, (item, served) in enumerate(order, start=1):
+                said = truth[item] if rng.random() < skill else rng.integers(0, len(classes))
+                if who in drifting and rng.random() < number / len(order):
+                    said = 0
+                rows.append(
+                    {
+                        "annotator": who, "item": f"item {item}", "serving": f"{who}{number}",
+                        "number": number, "served": served, "withdrawn": False,
+                        "response": "unsure" if rng.random() < 0.03 else classes[said],
+                        "seconds": float(rng.lognormal(1, 0.5)),
+                        "timestamp": "2026-01-01T00:00:00",
+                        **{name: value(item) for name, value in columns.items()},
+                    }
+                )  # fmt: skip
+        return pd.DataFrame(rows)
+
+    return panel_log

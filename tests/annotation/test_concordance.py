@@ -120,7 +120,7 @@ def test_three_annotators_and_three_classes():
     assert found.classes == tuple(names)
     # they answer at random: everything is ambiguous, nothing agrees beyond chance
     assert found.implied["ambiguous"].value > 0.85
-    assert abs(found.alpha.value) < 0.2
+    assert abs(found.together.krippendorff.value) < 0.2
     assert len(found.pairs) == 3
     table = log.pivot(index="item", columns="annotator", values="response")[["A", "C"]].dropna()
     pair = next(pair for pair in found.pairs if (pair.first, pair.second) == ("A", "C"))

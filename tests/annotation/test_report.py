@@ -10,8 +10,9 @@ from PIL import Image
 
 from deadlib.annotation import concordance_of, write_report
 from deadlib.annotation.concordance import Answers
-from deadlib.annotation.figures import shares
-from deadlib.annotation.report import draw
+from deadlib.annotation.figures import drift, seconds, shares
+from deadlib.annotation.pace import Drift, Pace, Stretch
+from deadlib.annotation.sections import answers
 from deadlib.annotation.words import assumptions, summary
 from deadlib.bootstrap import Resampling
 from tfrecords_tools.annotations import read_annotations
@@ -78,13 +79,23 @@ def test_many_annotators_are_drawn(write_log):
     found = concordance_of(log, resampling=QUICK)
     assert found.most_annotators == 4
     assert "Of two annotators of such an item" in words(found)
-    assert [drawing.name for drawing in draw(found)] == [
+    assert [drawing.name for drawing in answers(found).drawings] == [
         "responses_by_dose",
         "responses_by_annotator",
     ]
 
 
 def test_more_classes_than_colours_are_drawn():
-    answers = [*(f"class {k}" for k in range(9)), "unsure"]
-    bar = Answers("Anna", dict.fromkeys(answers, 3), 0, 0)
-    assert "class 8 10 %, unsure 10 %" in shares("x", "annotator", [bar], answers).alt
+    names = [*(f"class {k}" for k in range(9)), "unsure"]
+    bar = Answers("Anna", dict.fromkeys(names, 3), 0, 0)
+    assert "class 8 10 %, unsure 10 %" in shares("x", "annotator", [bar], names).alt
+
+
+def test_a_name_with_dollars_is_drawn_as_it_is():
+    name = r"$\frac{$ & co"
+    bar = Answers(name, {"sick": 1, "unsure": 0}, 0, 0)
+    assert name in shares("x", "annotator", [bar], ["sick", "unsure"]).alt
+    pace = Pace(name, 1, 0, 0, (1.0, 2.0, 3.0))
+    assert name in seconds("x", [pace]).alt
+    part = Stretch(1, 2, {name: 1, "unsure": 1}, None)
+    assert name in drift("x", [Drift(name, (part, part), 1.0, 1.0)], [name, "unsure"]).alt

@@ -48,9 +48,40 @@ def test_out_holds_the_page(log, tmp_path):
 
 
 def test_a_bad_log_gives_one_message(tmp_path):
-    (tmp_path / "bad.csv").write_text(HEADER + "A,i1,p1,0,0,256,256,0,10,perhaps\n")
+    (tmp_path / "bad.csv").write_text(HEADER + "A,i1,p1,0,0,256,256,0,10,\n")
     done = run("concordance", "bad.csv", "--out", "here", cwd=tmp_path)
     assert done.returncode == 1
-    assert "row 2: response is perhaps" in done.stderr
+    assert "row 2: no response" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "here").exists()
+
+
+def test_what_a_panel_said_becomes_a_dataset(tmp_path):
+    from picture_folder import write_pictures
+
+    from deadlib.panel import Panel, create
+
+    pictures = write_pictures(tmp_path / "pictures", 8)
+    panel = Panel(create(tmp_path / "panel", pictures, assignment="everyone"))
+    for name, steady in (("ann", True), ("bob", False)):
+        panel.add_annotator(name)
+        for number in range(8):
+            serving = panel.current(name)
+            said = ("healthy", "sick")[int(panel.image(name, serving.id, 0).sum()) % 2]
+            panel.answer(name, serving.id, "unsure" if number == 3 and not steady else said, 1.0)
+    panel.close()
+    done = run("export", "panel", "log.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "log.csv: 16 rows, 8 items" in done.stdout
+    assert "7 are kept by concordance, 7 are kept by majority, 8 are kept by votes" in done.stdout
+    again = run("export", "panel", "log.csv", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    convert = "from deadlib.cli.convert import main; main()"
+    arguments = ["pictures", "data", "--annotations", "log.csv", "--agreement", "votes"]
+    made = subprocess.run(
+        [sys.executable, "-c", convert, *arguments, "--workers", "1", "--no-find-similar"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert "data: 8 examples" in made.stdout

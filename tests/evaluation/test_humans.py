@@ -64,6 +64,7 @@ def test_what_training_gives_is_found(table, write, answers):
     assert found.gain.low > 0.2
     assert found.gain_p_value == pytest.approx(2 / 2**8)
     assert found.smallest_p_value == found.gain_p_value
+    assert found.gain_proved
 
 
 def test_people_on_each_image_are_counted(table, write, answers):

@@ -39,7 +39,7 @@ def unsettled(network: keras.Model) -> keras.Model:
     return network
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "deadnet"])
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("deadnet", "resnet101")])
 def test_a_pooled_network_sees_each_window_among_its_neighbours(name: str) -> None:
     window = WINDOW.get(name, 32)
     network = unsettled(build(name, window))

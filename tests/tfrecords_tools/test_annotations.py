@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from tfrecords_tools.errors import SourceError
 
 COLUMNS = (
     "annotator,item,position,light_dose_s,top_px,left_px,height_px,width_px,first_frame,frames,"
-    "response,served,timestamp"
+    "response,served,timestamp,withdrawn,seconds"
 )
 
 
@@ -56,7 +57,7 @@ def test_a_log_is_read_with_its_numbers_and_words(tmp_path: Path) -> None:
 
 
 def test_columns_that_only_the_web_site_needs_may_be_missing(tmp_path: Path) -> None:
-    header = COLUMNS.replace("light_dose_s,", "").replace(",served,timestamp", "")
+    header = COLUMNS.replace("light_dose_s,", "").replace(",served,timestamp,withdrawn,seconds", "")
     log = read_annotations(write_log(tmp_path, "anna,i1,P01,0,0,8,8,0,10,healthy", header=header))
     assert log["light_dose_s"].isna().all()
     assert log["timestamp"].tolist() == [None]
@@ -79,8 +80,13 @@ def test_the_last_answer_of_an_annotator_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([row(response="dead")], "row 2: response is dead, expected one of healthy, sick, unsure"),
-        ([row(), row("bert", response="")], "row 3: response is nothing"),
+        ([row(), row("bert", response="")], "row 3: no response"),
+        (
+            [row(), row("bert"), row("cleo", response="Sikc")],
+            "row 4: response is Sikc, and no other row says so; did you mean sick",
+        ),
+        ([row() + ",perhaps"], "row 2: withdrawn is perhaps, expected one of true"),
+        ([row() + ",,x"], "row 2: seconds is x, expected a number"),
         ([row(place="0,256,256,256,0,0")], "row 2: frames is 0, expected a whole number from 1"),
         ([row(place="0,2.5,256,256,0,10")], "row 2: left_px is 2.5"),
         ([row(place="-1,0,256,256,0,10")], "row 2: top_px is -1"),
@@ -149,3 +155,151 @@ def test_what_is_kept_is_what_all_annotators_said(said: dict[tuple[str, str], st
         if found in ({"healthy"}, {"sick"})
     }
     assert dict(zip(kept["item"], kept["label"], strict=True)) == expected
+
+
+IMAGES = "annotator,item,path,top_px,left_px,height_px,width_px,response,served,withdrawn"
+
+
+def test_images_and_crops_need_neither_position_nor_frames(tmp_path: Path) -> None:
+    path = write_log(
+        tmp_path,
+        "anna,one,./a/1.png,,,,,Debris,fresh,",
+        "anna,two,a\\2.png,0,8,8,8,debris,overlap,0",
+        "bert,two,a/2.png,0,8,8,8,Apoptosis,fresh,",
+        header=IMAGES,
+    )
+    log = read_annotations(path)
+    assert log["path"].tolist() == ["a/1.png", "a/2.png", "a/2.png"]
+    assert log["left_px"].isna().tolist() == [True, False, False]
+    assert log["left_px"].dropna().tolist() == [8, 8]
+    assert log["response"].tolist() == ["Debris", "Debris", "Apoptosis"]
+    assert log["position"].tolist() == [None] * 3
+    assert log["frames"].isna().all()
+
+
+def test_without_a_path_the_item_is_the_path_and_other_columns_stay(tmp_path: Path) -> None:
+    path = write_log(tmp_path, "anna,a/1.png,B,DMSO", header="annotator,item,response,treatment")
+    log = read_annotations(path)
+    assert log["path"].tolist() == ["a/1.png"]
+    assert log["treatment"].tolist() == ["DMSO"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["anna,one,,,,,,B,,"], "row 2: no path"),
+        (["anna,one,1.png,0,0,8,,B,,"], "row 2: width_px is nothing, expected a whole number"),
+        (
+            ["anna,one,1.png,,,,,B,,", "anna,two,1.png,,,,,B,,"],
+            r"items one \(row 2\) and two \(row 3\) are the same part of the same image",
+        ),
+        (
+            ["anna,one,1.png,,,,,B,,", "bert,one,2.png,,,,,B,,"],
+            "path is 1.png in row 2 and 2.png in row 3",
+        ),
+        (["anna,one,1.png,,,,,B,adjudicated,"], "item one is adjudicated, but has no answer"),
+        (["anna,one,1.png,,,,,B,fresh,true"], "no response counts"),
+    ],
+)
+def test_a_bad_log_of_images_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        read_annotations(write_log(tmp_path, *rows, header=IMAGES))
+
+
+def test_only_first_answers_that_stand_count(tmp_path: Path) -> None:
+    path = write_log(
+        tmp_path,
+        "anna,one,1.png,,,,,B,fresh,true",
+        "anna,one,1.png,,,,,A,fresh,false",
+        "anna,one,1.png,,,,,B,repeat,",
+        "anna,two,2.png,,,,,B,shown,",
+        "bert,one,1.png,,,,,B,overlap,",
+        header=IMAGES,
+    )
+    log = read_annotations(path)
+    assert log[["annotator", "item", "response"]].to_numpy().tolist() == [
+        ["anna", "one", "A"],
+        ["bert", "one", "B"],
+    ]
+
+
+def test_an_adjudicated_answer_wins_and_is_nobodys_answer(tmp_path: Path) -> None:
+    path = write_log(
+        tmp_path,
+        *("anna,one,1.png,,,,,A,fresh,", "bert,one,1.png,,,,,B,overlap,"),
+        *("anna,two,2.png,,,,,A,fresh,", "zoe,one,1.png,,,,,b,adjudicated,"),
+        *("bert,two,2.png,,,,,A,overlap,", "zoe,two,2.png,,,,,Unsure,adjudicated,"),
+        header=IMAGES,
+    )
+    log = read_annotations(path)
+    assert set(log["annotator"]) == {"anna", "bert"}
+    for rule in ("concordance", "majority", "votes"):
+        items = judged(log, rule)
+        assert items["label"].tolist() == ["B", None]
+        assert items["verdict"].tolist() == ["adjudicated", "unsure"]
+        assert items["votes_B"].tolist() == [1.0, 0.0]
+        assert items["votes_unsure"].tolist() == [0.0, 1.0]
+
+
+def many(**said: str) -> pd.DataFrame:
+    """Responses to items by annotators 0, 1, ...: a letter each, ? for unsure."""
+    answer = {"?": "unsure"}
+    return answers(
+        *(
+            (f"annotator{place}", item, answer.get(letter, letter))
+            for item, letters in said.items()
+            for place, letter in enumerate(letters)
+        )
+    )
+
+
+def test_a_majority_is_more_than_half_of_all_annotators() -> None:
+    items = judged(many(a="XXY", b="XY", c="XX??", d="???X", e="X?", f="XYZX", g="X"), "majority")
+    found = dict(
+        zip(items["item"], zip(items["verdict"], items["label"], strict=True), strict=True)
+    )
+    assert found == {
+        "a": ("majority", "X"),
+        "b": ("disagreement", None),
+        "c": ("disagreement", None),
+        "d": ("unsure", None),
+        "e": ("disagreement", None),
+        "f": ("disagreement", None),
+        "g": ("concordant", "X"),
+    }
+
+
+def test_votes_keep_all_but_those_on_which_all_are_unsure() -> None:
+    items = judged(many(a="XXY", b="??X", c="??", d="XXX"), "votes").set_index("item")
+    assert items["label"].to_dict() == {"a": "X", "b": "X", "c": None, "d": "X"}
+    assert items.loc["a", ["votes_X", "votes_Y", "votes_unsure"]].tolist() == [2 / 3, 1 / 3, 0]
+    assert items.loc["b", ["votes_X", "votes_Y", "votes_unsure"]].tolist() == [1 / 3, 0, 2 / 3]
+
+
+def test_ties_are_drawn_by_name_and_fairly() -> None:
+    items = judged(many(**{f"i{number}": "XY" for number in range(400)}), "votes")
+    assert items["tied"].all()
+    assert 150 < (items["label"] == "X").sum() < 250
+    again = judged(many(**{f"i{number}": "YX" for number in reversed(range(400))}), "votes")
+    labels = again.set_index("item")["label"]
+    assert labels[items["item"]].tolist() == items["label"].tolist()
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from("abcde"), st.sampled_from(["i1", "i2", "i3"])),
+        st.sampled_from(["X", "Y", "Z", "unsure"]),
+        min_size=1,
+    )
+)
+def test_each_rule_keeps_what_the_stricter_one_keeps(said: dict[tuple[str, str], str]) -> None:
+    responses = answers(*((who, item, what) for (who, item), what in said.items()))
+    by_rule = [
+        judged(responses, rule).set_index("item")["label"].dropna().to_dict()
+        for rule in ("concordance", "majority", "votes")
+    ]
+    for strict, lenient in pairwise(by_rule):
+        assert strict.items() <= lenient.items()
+    shares = judged(responses).filter(like="votes_")
+    assert shares.sum(axis=1).to_numpy() == pytest.approx(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import tensorflow as tf
 from deadlib import runs
 from deadlib.data.pipeline import batches
 from deadlib.data.preprocess import preprocess_for
-from deadlib.errors import RecipeError, RunError
+from deadlib.errors import RecipeError, ResultsChangedWarning, RunError
 from deadlib.metrics import METRICS, average_by_group
 from deadlib.recipe import Recipe
 from deadlib.runs import Run
@@ -104,6 +105,29 @@ def test_the_run_directory_says_all(run: Run, toy_dataset: Dataset) -> None:
     assert run.versions["tensorflow"] == tf.__version__
     assert list((run.folder / "tensorboard").glob("events*"))
     assert not [path for path in run.folder.rglob("*") if "part" in path.name]
+
+
+def test_a_network_that_answers_as_before_is_loaded_quietly(run: Run) -> None:
+    with np.load(run.folder / runs.GOLDEN) as golden:
+        assert golden["images"].shape[0] == runs.GOLDEN_EXAMPLES
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.network()
+
+
+def test_a_network_that_answers_otherwise_is_told_with_both_versions(
+    run: Run, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    network = run.network()
+    head = network.get_layer("logits")
+    head.set_weights([-weight for weight in head.get_weights()])
+    network.save(folder / runs.MODEL)
+    versions = json.loads((folder / runs.VERSIONS).read_text()) | {"keras": "3.0.0"}
+    (folder / runs.VERSIONS).write_text(json.dumps(versions))
+    here = f"stored with keras 3.0.0, answered with keras {keras.__version__}"
+    with pytest.warns(ResultsChangedWarning, match=here):
+        Run.open(folder).network()
 
 
 def test_tensorboard_shows_numbers_pictures_and_the_recipe(run: Run) -> None:
